@@ -1,0 +1,1 @@
+"""ctxjobs: background jobs that run in the context that enqueued them."""

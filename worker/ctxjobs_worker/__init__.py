@@ -1,0 +1,1 @@
+"""ctxjobs_worker: the processes that run jobs."""
