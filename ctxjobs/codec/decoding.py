@@ -1,0 +1,166 @@
+"""Primitive -> value: strict, because what it reads may have been tampered with.
+
+May import ``forms``, ``scalars`` and :mod:`ctxjobs.errors`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from ctxjobs.codec import scalars
+from ctxjobs.codec.forms import (
+    INT64,
+    MAX_DEPTH,
+    Part,
+    Primitive,
+    index_part,
+    is_text,
+    key_part,
+    keys_part,
+    no_part,
+)
+from ctxjobs.errors import DecodeError
+
+T = TypeVar("T")
+#: Takes a primitive, or the payload of a tag, and the level on which it stands.
+Decoder: TypeAlias = Callable[[Any, int], Any]
+
+#: What a constructor raises when data does not fit it. Anything else (the database is away) is
+#: not the data's fault and passes.
+_MISFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def decode(primitive: Primitive, path: str = "value") -> Any:
+    """Build the value that ``encode`` was given. Classes come from what is already imported.
+
+    Args:
+        primitive: What ``encode`` returned, perhaps tampered with since.
+        path: Where it stands, as errors shall name it.
+
+    Raises:
+        DecodeError: It is not what ``encode`` writes, or names a type unknown here. What else
+            a registered type raises while it is built (its database is away) passes.
+    """
+    return _decode(primitive, 0, str, path)
+
+
+def add_object(tag: str, from_primitive: Callable[[Any], object]) -> None:
+    """Build what has this tag by a function of the decoded payload."""
+    decoders[tag] = lambda payload, depth: from_primitive(_decode(payload, _deeper(depth), no_part, None))
+
+
+def add_fields(tag: str, build: Callable[..., object]) -> None:
+    """Build what has this tag by a constructor that takes the payload's items by name."""
+
+    def decode_fields(payload: object, depth: int) -> object:
+        named: dict[str, Any] = _decode_dict(_as(dict, payload), depth)
+        return build(**named)
+
+    decoders[tag] = decode_fields
+
+
+def _decode(primitive: Any, depth: int, part: Part, key: object) -> Any:
+    try:
+        decoder: Decoder = _SHAPES.get(type(primitive), _decode_misshapen)
+        return decoder(primitive, depth)
+    except DecodeError as error:
+        error.path = part(key) + error.path
+        raise
+
+
+def _decode_misshapen(primitive: object, depth: int) -> Any:
+    raise DecodeError("", f"{type(primitive).__qualname__} is no type of JSON")
+
+
+def _only(fits: Callable[[Any], bool], reason: str) -> Decoder:
+    def decode_checked(primitive: Any, depth: int) -> Any:
+        if fits(primitive):
+            return primitive
+        raise DecodeError("", reason)
+
+    return decode_checked
+
+
+def _decode_list(primitive: list[Any], depth: int) -> list[Any]:
+    depth = _deeper(depth)
+    return [_decode(item, depth, index_part, index) for index, item in enumerate(primitive)]
+
+
+def _decode_dict(primitive: dict[Any, Any], depth: int) -> Any:
+    if "~" in primitive:
+        return _decode_tagged(primitive, depth)
+    depth = _deeper(depth)
+    return {_plain_key(key): _decode(item, depth, key_part, key) for key, item in primitive.items()}
+
+
+def _plain_key(key: object) -> str:
+    if type(key) is str and key[:1] != "~" and is_text(key):
+        return key
+    raise DecodeError(key_part(key), "such a key needs a tag")
+
+
+def _decode_tagged(primitive: dict[Any, Any], depth: int) -> Any:
+    tag = primitive["~"]
+    if len(primitive) != 2 or "v" not in primitive or type(tag) is not str:
+        raise DecodeError("", "a tagged value has a tag, a payload and nothing else")
+    if tag not in decoders:
+        reason = f"no type is registered as {_short(tag)} here; import its module where the app is made"
+        raise DecodeError("", reason)
+    try:
+        return decoders[tag](primitive["v"], depth)
+    except DecodeError:
+        raise
+    except _MISFIT as error:
+        raise DecodeError("", f"no {_short(tag)} can be built from it ({_short(str(error))})") from error
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _deeper(depth: int) -> int:
+    if depth >= MAX_DEPTH:
+        raise DecodeError("", f"it has more than {MAX_DEPTH} levels")
+    return depth + 1
+
+
+def _as(cls: type[T], payload: object) -> T:
+    if type(payload) is cls:
+        return payload
+    raise ValueError(f"its payload is {type(payload).__name__}, not {cls.__name__}")
+
+
+def _decode_pairs(payload: object, depth: int) -> dict[Any, Any]:
+    depth = _deeper(depth)
+    pairs: list[list[Any]] = [_as(list, pair) for pair in _as(list, payload)]
+    return {_decode(key, depth, keys_part, key): _decode(item, depth, key_part, key) for key, item in pairs}
+
+
+def _from_items(build: Callable[[list[Any]], Any]) -> Decoder:
+    return lambda payload, depth: build(_decode_list(_as(list, payload), depth))
+
+
+def _from_scalar(decode_scalar: Callable[[Any], Any]) -> Decoder:
+    return lambda payload, depth: decode_scalar(payload)
+
+
+_SHAPES: dict[type, Decoder] = {
+    type(None): lambda primitive, depth: primitive,
+    bool: lambda primitive, depth: primitive,
+    int: _only(lambda number: -INT64 <= number < INT64, "such a long integer needs a tag"),
+    float: _only(math.isfinite, "JSON has no such number"),
+    str: _only(is_text, "a lone surrogate is no text"),
+    list: _decode_list,
+    dict: _decode_dict,
+}
+#: By tag: the codec's own, and those of the classes that were registered.
+decoders: dict[str, Decoder] = {
+    "dict": _decode_pairs,
+    "tuple": _from_items(tuple),
+    "set": _from_items(set),
+    "frozenset": _from_items(frozenset),
+    **{tag: _from_scalar(decode_scalar) for tag, decode_scalar in scalars.DECODERS.items()},
+}
+OWN_TAGS = frozenset(decoders)

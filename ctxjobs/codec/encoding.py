@@ -1,0 +1,120 @@
+"""Value -> primitive: the walk through the containers.
+
+May import ``forms``, ``scalars``, ``advice`` and :mod:`ctxjobs.errors`. This is on the path of
+every enqueue: it dispatches on ``type(value)`` through dicts and builds no path unless it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeAlias
+
+from ctxjobs.codec import scalars
+from ctxjobs.codec.advice import advice_for
+from ctxjobs.codec.forms import MAX_DEPTH, Part, Primitive, index_part, key_part, keys_part, no_part
+from ctxjobs.errors import UnencodableValueError, ValueLimitError
+
+#: Takes a value and the level on which it stands.
+Encoder: TypeAlias = Callable[[Any, int], Primitive]
+
+
+def encode(value: object, path: str) -> Primitive:
+    """Copy a value into tagged primitives; later changes of the value do not reach the copy.
+
+    Args:
+        value: What to encode.
+        path: Where it stands, as errors shall name it: ``g.order``.
+
+    Raises:
+        UnencodableValueError: A value in it has a type that cannot travel.
+        ValueLimitError: It has more than :data:`MAX_DEPTH` levels, or contains itself.
+    """
+    primitive: Primitive = _encode(value, 0, str, path)
+    return primitive
+
+
+def add_object(cls: type, tag: str, to_primitive: Callable[[Any], object]) -> None:
+    """Encode objects of a class as what a function makes of them. They count as a level."""
+    encoders[cls] = lambda value, depth: {
+        "~": tag,
+        "v": _encode(to_primitive(value), _deeper(depth), no_part, None),
+    }
+
+
+def add_fields(cls: type, tag: str, names: list[str]) -> None:
+    """Encode objects of a class as the dict of these attributes."""
+    encoders[cls] = lambda value, depth: {
+        "~": tag,
+        "v": _encode_dict({name: getattr(value, name) for name in names}, depth),
+    }
+
+
+def _encode(value: Any, depth: int, part: Part, key: object) -> Any:
+    try:
+        cls = type(value)
+        scalar = _SCALARS.get(cls)
+        if scalar is not None:
+            return scalar(value)
+        encoder: Encoder = encoders.get(cls, _encode_other)
+        return encoder(value, depth)
+    except (UnencodableValueError, ValueLimitError) as error:
+        error.path = part(key) + error.path
+        raise
+
+
+def _encode_other(value: object, depth: int) -> Any:
+    cls = type(value)  # and never isinstance(): a proxy answers that for what it stands for, or raises
+    if issubclass(cls, Enum):
+        return scalars.encode_enum(value)
+    raise UnencodableValueError("", cls.__qualname__, advice_for(value))
+
+
+def _encode_items(value: Any, depth: int) -> list[Primitive]:
+    depth = _deeper(depth)
+    return [_encode(item, depth, index_part, index) for index, item in enumerate(value)]
+
+
+def _encode_dict(value: dict[Any, Any], depth: int) -> Primitive:
+    for key in value:
+        if type(key) is not str or key[:1] == "~":
+            return _encode_pairs(value, depth)
+    depth = _deeper(depth)
+    return {
+        key if key.isascii() else _encode_key(key, depth): _encode(item, depth, key_part, key)
+        for key, item in value.items()
+    }
+
+
+def _encode_pairs(value: dict[Any, Any], depth: int) -> Primitive:
+    depth = _deeper(depth)
+    pairs: list[Primitive] = [
+        [_encode_key(key, depth), _encode(item, depth, key_part, key)] for key, item in value.items()
+    ]
+    return {"~": "dict", "v": pairs}
+
+
+def _encode_key(key: object, depth: int) -> Any:
+    return _encode(key, depth, keys_part, key)
+
+
+def _tagged_items(tag: str) -> Encoder:
+    return lambda value, depth: {"~": tag, "v": _encode_items(value, depth)}
+
+
+def _deeper(depth: int) -> int:
+    if depth >= MAX_DEPTH:
+        raise ValueLimitError("", "levels", depth + 1, MAX_DEPTH)
+    return depth + 1
+
+
+_SCALARS = scalars.ENCODERS
+#: Containers, and the classes that were registered.
+encoders: dict[type, Encoder] = {
+    list: _encode_items,
+    dict: _encode_dict,
+    tuple: _tagged_items("tuple"),
+    set: _tagged_items("set"),
+    frozenset: _tagged_items("frozenset"),
+}
+BUILTIN_TYPES = frozenset(_SCALARS) | frozenset(encoders)

@@ -1,0 +1,116 @@
+"""Settings: what an app's configuration and the environment say about ctxjobs.
+
+May import :mod:`ctxjobs.errors` only. Knows names, types and defaults; decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from ctxjobs.errors import ConfigError
+
+#: Largest encoded snapshot. A request of 12 headers and 6 ``g`` keys takes about 800 bytes.
+SNAPSHOT_LIMIT_BYTES: Final = 32_768
+#: Jobs that enqueue jobs that enqueue jobs: how deep, before it is taken for a loop.
+MAX_HOPS: Final = 16
+#: RQ's own default.
+DEFAULT_QUEUE: Final = "default"
+
+_PREFIX = "CTXJOBS_"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one app says about its jobs; each field is the key ``CTXJOBS_<NAME>``.
+
+    Attributes:
+        redis_url: Redis that carries the jobs; None if nothing names one.
+        app_id: The app's name in envelopes; None means its import name.
+        queue: Name of the queue for jobs that name none.
+        capture: The app's :class:`~ctxjobs.Capture` policy; None means the safe default.
+        secret_key: Signs envelopes; None means the app's own ``SECRET_KEY``.
+        secret_key_fallbacks: Older keys that still verify; None means the app's own.
+        snapshot_limit_bytes: Largest encoded snapshot.
+        max_age_s: Seconds after which a job that is due is too old to run; None means never.
+        max_hops: Longest chain of jobs that enqueue jobs.
+    """
+
+    redis_url: str | None
+    app_id: str | None
+    queue: str
+    capture: Any
+    secret_key: str | bytes | None
+    secret_key_fallbacks: Sequence[str | bytes] | None
+    snapshot_limit_bytes: int
+    max_age_s: float | None
+    max_hops: int
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings from *config*, and from *environ* where *config* is silent.
+
+        Args:
+            config: An app's configuration; only its ``CTXJOBS_*`` keys are read.
+            environ: The environment; its values are strings and are converted.
+
+        Raises:
+            ConfigError: A value has the wrong type.
+        """
+
+        def read(name: str, default: _T, convert: Callable[[Any], _T]) -> _T:
+            return _read(config, environ, _PREFIX + name, default, convert)
+
+        return cls(
+            redis_url=read("REDIS_URL", None, str),
+            app_id=read("APP_ID", None, str),
+            queue=read("QUEUE", DEFAULT_QUEUE, str),
+            capture=config.get(_PREFIX + "CAPTURE"),
+            secret_key=read("SECRET_KEY", None, _key),
+            secret_key_fallbacks=config.get(_PREFIX + "SECRET_KEY_FALLBACKS"),
+            snapshot_limit_bytes=read("SNAPSHOT_LIMIT_BYTES", SNAPSHOT_LIMIT_BYTES, int),
+            max_age_s=read("MAX_AGE_S", None, float),
+            max_hops=read("MAX_HOPS", MAX_HOPS, int),
+        )
+
+
+def redis_url_from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Redis named by ``CTXJOBS_REDIS_URL`` in *environ*, or None."""
+    return environ.get(_PREFIX + "REDIS_URL") or None
+
+
+def safe_url(url: str) -> str:
+    """*url* without its password, for messages."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
+
+
+def _read(
+    config: Mapping[str, Any],
+    environ: Mapping[str, str],
+    key: str,
+    default: _T,
+    convert: Callable[[Any], _T],
+) -> _T:
+    value = config.get(key)
+    if value is None:
+        value = environ.get(key)
+    if value is None:
+        return default
+    try:
+        return convert(value)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(key, f"{type(value).__name__} cannot be used here ({exc})") from exc
+
+
+def _key(value: Any) -> str | bytes:
+    if isinstance(value, str | bytes):
+        return value
+    raise TypeError("a secret key is str or bytes")

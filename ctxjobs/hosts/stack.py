@@ -1,0 +1,128 @@
+"""The hard rules: how contexts are pushed, unwound and torn down around a job.
+
+The only place that has them; every host goes through it. May import :mod:`ctxjobs.hosts.base`;
+knows no framework.
+
+The rules, each paid for by somebody: a push that fails half-way leaves nothing active; contexts that
+the job pushed and left are popped first; every own context is popped, whatever another one's
+teardown raises; all of them get the job's exception, and none of them can replace it; teardown
+errors after a success are an error.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import Callable, Collection, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ctxjobs.errors import TeardownError
+from ctxjobs.hosts.base import Host, Layer
+from ctxjobs.snapshot import Snapshot
+
+_log = logging.getLogger("ctxjobs")
+_T = TypeVar("_T")
+
+
+class ContextStack:
+    """The contexts of one job, as a ``with`` block.
+
+    Args:
+        host: The app to run in.
+        snapshot: What to restore.
+
+    Attributes:
+        leaks: What the job left behind, filled at exit; each entry is a sentence.
+    """
+
+    def __init__(self, host: Host, snapshot: Snapshot) -> None:
+        self._host = host
+        self._snapshot = snapshot
+        self._layers: Sequence[Layer] = ()
+        self._pushed: list[Layer] = []
+        self.leaks: list[str] = []
+
+    def __enter__(self) -> ContextStack:
+        """Push the contexts; if one cannot be pushed, none stays active."""
+        try:
+            self._layers = self._host.layers(self._snapshot)
+            for layer in self._layers:
+                layer.push()
+                self._pushed.append(layer)
+            self._host.check(self._layers, self._snapshot)
+        except BaseException as exc:
+            # A failing push may leave its own context active (Flask, all versions): it counts as foreign.
+            _note(exc, self._unwind(exc))
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Pop the contexts, innermost first, whatever raises.
+
+        Raises:
+            TeardownError: The job succeeded and teardown functions raised.
+        """
+        self.leaks += self._host.written_in_vain(self._layers)
+        errors = self._unwind(exc, leaks=self.leaks)
+        if exc is not None:
+            _note(exc, errors)
+            return
+        for error in errors:
+            if not isinstance(error, Exception):
+                raise error
+        if errors:
+            texts = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
+            raise TeardownError(f"The job returned, then its teardown raised: {texts}", errors) from errors[0]
+
+    def _unwind(self, exc: BaseException | None, leaks: list[str] | None = None) -> list[BaseException]:
+        errors: list[BaseException] = []
+        while (layer := self._host.left_behind(self._pushed)) is not None:
+            if leaks is not None:
+                leaks.append(f"a {type(layer).__name__} was pushed and never popped")
+            if not _pop(layer, exc, errors) and self._host.left_behind(self._pushed) is layer:
+                break  # it cannot be popped; it dies with the job's copy of the context variables
+        while self._pushed:
+            _pop(self._pushed.pop(), exc, errors)
+        return errors
+
+
+def run_clean(variables: Collection[contextvars.ContextVar[Any]], func: Callable[[], _T]) -> _T:
+    """Call *func* in a copy of the current context variables without *variables*.
+
+    Nothing of an outer request, command or job shines through, while what Sentry, OpenTelemetry and
+    structlog keep in context variables of their own goes on working.
+
+    Args:
+        variables: The variables that hold contexts, of every host.
+        func: What to call.
+    """
+    clean = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if variable not in variables:
+            clean.run(variable.set, value)
+    return clean.run(func)
+
+
+def _pop(layer: Layer, exc: BaseException | None, errors: list[BaseException]) -> bool:
+    try:
+        layer.pop(exc)
+    except TeardownError as error:
+        errors.extend(error.errors or [error])
+    except BaseException as error:  # noqa: BLE001 - a timeout that strikes here must not stop the unwinding
+        errors.append(error)
+    else:
+        return True
+    return False
+
+
+def _note(exc: BaseException, errors: Sequence[BaseException]) -> None:
+    """Tell of teardown errors next to *exc*, which stays the one that is raised."""
+    for error in errors:
+        if error is exc:
+            continue
+        _log.error("teardown raised after %s: %s", type(exc).__name__, error, exc_info=error)
+        if hasattr(exc, "add_note"):  # Python 3.11
+            exc.add_note(f"Afterwards its teardown raised {type(error).__name__}: {error}")

@@ -1,0 +1,350 @@
+"""``@job``: a function that can be enqueued, and stays a function.
+
+The public way to enqueue, over RQ's Queue; and what a job function does when a stock ``rq worker``
+calls it. May import the floor of RQ's jobs; knows no worker and no CLI.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, cast, overload
+
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from rq import Callback, Repeat, Retry
+from rq.group import Group
+from rq.job import Dependency, Job, JobStatus
+
+from ctxjobs import codec, rqcompat
+from ctxjobs.config import safe_url
+from ctxjobs.errors import ConfigError, NotAJobError, RedisUnavailableError
+from ctxjobs.policy import Capture
+from ctxjobs.propagation import Prepared, current_job, prepare
+from ctxjobs.registry import BoundApp, load_apps, registry
+from ctxjobs.rqjob import ContextJob, Queue, prepared_with
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+    from rq.webhook import Webhook
+    from typing_extensions import ParamSpec, Unpack
+
+    P = ParamSpec("P")
+else:  # Python 3.10 has ParamSpec; nothing at run time reads Unpack
+    from typing import ParamSpec
+
+    P = ParamSpec("P")
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Options(TypedDict, total=False):
+    """How a job is enqueued; names and units are RQ's, but for ``capture`` and ``queue``."""
+
+    queue: str
+    capture: Capture
+    timeout: int | str | None
+    result_ttl: int | None
+    ttl: int | None
+    failure_ttl: int | None
+    description: str | None
+    depends_on: Dependency | Job | str | list[Dependency | Job | str] | None
+    job_id: str | None
+    at_front: bool
+    meta: dict[str, Any] | None
+    retry: Retry | None
+    repeat: Repeat | None
+    on_success: Callback | None
+    on_failure: Callback | None
+    on_stopped: Callback | None
+    webhooks: list[Webhook] | None
+    pipeline: Pipeline | None
+    unique: bool
+    group: Group | None
+
+
+class Enqueuer(Generic[P]):
+    """A job function with the options that its jobs are enqueued with.
+
+    Args:
+        path: The function's dotted name.
+        apps: The apps that it is bound to, a live mapping; None for an unbound job.
+        options: How its jobs are enqueued.
+    """
+
+    def __init__(self, path: str, apps: Mapping[str, BoundApp] | None, options: Options) -> None:
+        self._path = path
+        self._apps = apps
+        self._options = options
+
+    def options(self, **options: Unpack[Options]) -> Enqueuer[P]:
+        """The same job, enqueued with other options.
+
+        Args:
+            options: ``queue`` (its name) and ``capture`` (a :class:`~ctxjobs.Capture`); all others are
+                RQ's, with RQ's names, units and defaults.
+        """
+        return Enqueuer(self._path, self._apps, {**self._options, **options})
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
+        """Capture the context, and put one job on its queue.
+
+        Args:
+            args: The function's positional arguments.
+            kwargs: The function's keyword arguments.
+
+        Returns:
+            RQ's Job.
+
+        Raises:
+            UnencodableValueError: An argument, or a value that the policy names, does not encode.
+            UnboundJobError: No app's context is active, and the job is not bound to an app.
+            SnapshotTooLargeError: The context takes more bytes than allowed.
+            RedisUnavailableError: Redis does not answer; the job was not enqueued.
+        """
+        if self._options.get("group") is not None:
+            return self._push([(args, kwargs)])[0]
+        with self._queue() as (queue, options):
+            job = queue.enqueue_call(self._path, args, kwargs, **options)
+        return cast("ContextJob", job)
+
+    def enqueue_in(self, time_delta: timedelta | float, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
+        """As :meth:`enqueue`, for later.
+
+        Args:
+            time_delta: A timedelta, or seconds from now.
+            args: The function's positional arguments.
+            kwargs: The function's keyword arguments.
+        """
+        delta = time_delta if isinstance(time_delta, timedelta) else timedelta(seconds=time_delta)
+        return self.enqueue_at(datetime.now(timezone.utc) + delta, *args, **kwargs)
+
+    def enqueue_at(self, datetime: datetime, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
+        """As :meth:`enqueue`, for a point in time.
+
+        Args:
+            datetime: When; without a time zone, it is this machine's local time.
+            args: The function's positional arguments.
+            kwargs: The function's keyword arguments.
+        """
+        with self._queue() as (queue, options):
+            at_front = options.pop("at_front", False)
+            pipeline, unique = options.pop("pipeline", None), options.pop("unique", False)
+            job = queue.create_job(self._path, args, kwargs, status=JobStatus.SCHEDULED, **options)
+            if at_front:
+                job.enqueue_at_front = True
+            queue.schedule_job(job, datetime, pipeline=pipeline, unique=unique)
+        return cast("ContextJob", job)
+
+    def enqueue_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[ContextJob]:
+        """Capture the context once, and put one job for each of *calls* on the queue.
+
+        Args:
+            calls: For each job its positional arguments as a tuple, or its keyword arguments as a mapping.
+
+        Returns:
+            RQ's Jobs, those without dependencies first.
+        """
+        return self._push(((), dict(call)) if isinstance(call, Mapping) else (call, {}) for call in calls)
+
+    def _push(self, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[ContextJob]:
+        group, pipeline = self._options.get("group"), self._options.get("pipeline")
+        with self._queue() as (queue, options):
+            options.pop("pipeline", None)
+            data = [queue.prepare_data(self._path, args, kwargs, **options) for args, kwargs in calls]
+            if group is None:
+                jobs = queue.enqueue_many(data, pipeline=pipeline)
+            else:
+                jobs = group.enqueue_many(queue, data, pipeline=pipeline)
+        return cast("list[ContextJob]", jobs)
+
+    def prepare(self) -> Prepared:
+        """Capture for one job."""
+        return prepare(self._apps, self._options.get("capture"), self._path)
+
+    @contextmanager
+    def _queue(self) -> Iterator[tuple[Queue, dict[str, Any]]]:
+        """The queue to use, with the snapshot for what is enqueued there, and RQ's own options."""
+        if self._path.startswith("__main__."):
+            advice = "Move it to a module that both the web process and the worker import."
+            raise NotAJobError(self._path, "it is defined in the script that runs", advice)
+        prepared = self.prepare()
+        own = ("queue", "capture", "group")
+        options = {name: value for name, value in self._options.items() if name not in own}
+        name = self._options.get("queue") or prepared.app.settings.queue
+        with prepared_with(prepared), _translated(prepared.app):
+            yield Queue(name, connection=connection_of(prepared.app)), options
+
+
+class JobFunction(Protocol[P, R_co]):
+    """What ``@job`` returns, as type checkers see it: the function, and ways to enqueue it.
+
+    Attributes:
+        path: Its dotted name.
+        func: The function itself.
+        parameters: Names of its positional parameters.
+    """
+
+    path: str
+    func: Callable[..., Any]
+    parameters: tuple[str, ...]
+    __name__: str
+    __qualname__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function, here and now."""
+
+    def options(self, **options: Unpack[Options]) -> Enqueuer[P]:
+        """See :meth:`Enqueuer.options`."""
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
+        """See :meth:`Enqueuer.enqueue`."""
+
+    def enqueue_in(self, time_delta: timedelta | float, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
+        """See :meth:`Enqueuer.enqueue_in`."""
+
+    def enqueue_at(self, datetime: datetime, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
+        """See :meth:`Enqueuer.enqueue_at`."""
+
+    def enqueue_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[ContextJob]:
+        """See :meth:`Enqueuer.enqueue_many`."""
+
+    def prepare(self) -> Prepared:
+        """See :meth:`Enqueuer.prepare`."""
+
+
+@overload
+def job(func: Callable[P, R_co], /) -> JobFunction[P, R_co]: ...
+
+
+@overload
+def job(**options: Unpack[Options]) -> Callable[[Callable[P, R_co]], JobFunction[P, R_co]]: ...
+
+
+def job(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a job, for whichever app's context is active when it is enqueued.
+
+    Args:
+        func: A function on the level of its module.
+        options: As for :meth:`Enqueuer.options`; they hold for all of its jobs.
+
+    Returns:
+        The function, which can be called as before, with ``enqueue``, ``enqueue_in``, ``enqueue_at``,
+        ``enqueue_many`` and ``options``.
+
+    Raises:
+        NotAJobError: A worker could not find the function, or could not run it inside its contexts.
+    """
+    return decorate(None, func, options)
+
+
+def decorate(
+    apps: Mapping[str, BoundApp] | None, func: Callable[..., Any] | None, options: Mapping[str, Any]
+) -> Any:
+    """What ``job`` does, for a function that is bound to *apps*."""
+    if func is None:
+        return lambda func: decorate(apps, func, options)
+    if reason := rqcompat.why_not_importable(func):
+        advice = "Put @job on a module-level function that returns its result, and pass it an id."
+        raise NotAJobError(f"{func.__module__}.{getattr(func, '__qualname__', func)}", reason, advice)
+    return _wrap(func, Enqueuer(f"{func.__module__}.{func.__qualname__}", apps, cast("Options", options)))
+
+
+def connection_of(app: BoundApp) -> redis.Redis:
+    """The Redis that carries the jobs of *app*.
+
+    Raises:
+        ConfigError: Nothing names one.
+    """
+    if not app.settings.redis_url:
+        raise ConfigError(
+            "CTXJOBS_REDIS_URL",
+            f"is not set for app {app.id!r}; set it in the app's config or in the environment, such as "
+            "redis://localhost:6379/0.",
+        )
+    return _connect(app.settings.redis_url)
+
+
+@functools.cache
+def _connect(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url)
+
+
+@contextmanager
+def _translated(app: BoundApp) -> Iterator[None]:
+    try:
+        yield
+    except RedisConnectionError as exc:
+        raise RedisUnavailableError(safe_url(str(app.settings.redis_url)), str(exc)) from exc
+
+
+def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
+    path = f"{func.__module__}.{func.__qualname__}"
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        stored = None if current_job else _stock_job(path)
+        return func(*args, **kwargs) if stored is None else _run_under_stock_worker(stored)
+
+    if inspect.iscoroutinefunction(func):
+        _mark_coroutine_function(wrapper)
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(func).parameters.values()
+    vars(wrapper).update(
+        path=path,
+        func=func,
+        parameters=tuple(parameter.name for parameter in parameters if parameter.kind in kinds),
+        prepare=enqueuer.prepare,
+        options=enqueuer.options,
+        enqueue=enqueuer.enqueue,
+        enqueue_in=enqueuer.enqueue_in,
+        enqueue_at=enqueuer.enqueue_at,
+        enqueue_many=enqueuer.enqueue_many,
+    )
+    registry.functions[path] = cast("JobFunction[Any, Any]", wrapper)
+    return wrapper
+
+
+def _mark_coroutine_function(wrapper: Callable[..., Any]) -> None:
+    """Calls of *wrapper* return coroutines; tell those who ask."""
+    if hasattr(inspect, "markcoroutinefunction"):  # Python 3.12
+        inspect.markcoroutinefunction(wrapper)
+    else:
+        import asyncio.coroutines
+
+        wrapper._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+# --- under a stock ``rq worker`` -----------------------------------------------------------
+
+
+def _stock_job(path: str) -> Job | None:
+    """The job that a stock RQ worker runs, if it is one of the function *path*."""
+    stored = rqcompat.running_job()
+    if stored is None or isinstance(stored, ContextJob) or stored.func_name != path:
+        return None
+    return stored
+
+
+def _run_under_stock_worker(stored: Job) -> Any:
+    """Run *stored* in its contexts, from what Redis holds and not from what RQ decoded."""
+    if specs := os.environ.get("CTXJOBS_APP"):
+        _load_once(specs)
+    elif not registry.apps:
+        raise ConfigError(
+            "CTXJOBS_APP",
+            f"is not set, so job {stored.id} cannot be given its contexts. Set it to the app "
+            "(module:attribute or module:factory()) for this 'rq worker', or run 'ctxjobs worker --app'.",
+        )
+    own = ContextJob.fetch(stored.id, connection=stored.connection)
+    result = own.run()
+    return result if isinstance(result, Retry) else codec.encode(result, "result")
+
+
+@functools.cache
+def _load_once(specs: str) -> None:
+    load_apps(specs.split())

@@ -1,0 +1,137 @@
+"""The hard rules of leaving a context: which pop is refused, and how an unwinding comes to its end.
+
+Imports nothing of this package. Knows no app and no request; :mod:`.ctx` has the two contexts that
+follow these rules.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ctxjobs.errors import ContextPopError, TeardownError
+
+P = TypeVar("P", bound="Pushable")
+_UNSET: Any = object()
+
+
+class ErrorCollector(list[BaseException]):
+    """What went wrong while unwinding, which goes on to its end whatever happens."""
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call *function*; keep what it raises."""
+        try:
+            function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - kept, and raised by raise_for()
+            self.append(error)
+
+    def raise_for(self, ctx: object) -> None:
+        """Raise what was kept: at least one error.
+
+        Raises:
+            TeardownError: Some functions raised. If one of the errors is no Exception (an exit, an
+                interrupt), then it is raised itself, with the TeardownError as its cause.
+        """
+        raised = "; ".join(map(repr, self))
+        together = TeardownError(
+            f"{len(self)} functions raised while {ctx!r} was popped: {raised}. All others ran; it is "
+            "no longer active. A teardown function must not rely on what other functions set up.",
+            tuple(self),
+        )
+        for error in self:
+            if not isinstance(error, Exception):
+                raise error from together
+        raise together from self[0]
+
+
+def refuse_wrong_pop(var: ContextVar[Any], ctx: object, tokens: list[Token[Any]]) -> None:
+    """Raise unless *ctx* is what a pop of *var* would pop; change nothing either way.
+
+    Args:
+        var: The variable whose value is the innermost context.
+        ctx: The context to be popped.
+        tokens: Its tokens, one for each push.
+
+    Raises:
+        ContextPopError: It is not the innermost one, not pushed, or pushed in another thread or task.
+    """
+    top = var.get(None)
+    if not tokens:
+        reason = "it is not active: never pushed, or popped already"
+    elif top is not None and top is not ctx:
+        reason = f"{top!r} was pushed after it and is still active; pop that first"
+    else:
+        try:
+            var.reset(tokens[-1])
+        except ValueError:
+            reason = "it was pushed in another thread, task or copy of the context; pop it there"
+        else:
+            tokens[-1] = var.set(ctx)  # a token serves once: this one replaces it, and means the same
+            return
+    raise ContextPopError(f"{ctx!r} cannot be popped: {reason}. Nothing was changed.")
+
+
+class Pushable:
+    """What both contexts share: a push that succeeds or undoes itself, a pop that is checked first."""
+
+    __slots__ = ()
+
+    def push(self) -> None:
+        """Make this the innermost context of its kind."""
+        raise NotImplementedError
+
+    def check_pop(self) -> None:
+        """Raise what :meth:`pop` would refuse with, and change nothing.
+
+        Raises:
+            ContextPopError: This is not the innermost context.
+        """
+        raise NotImplementedError
+
+    def unwind(self, exc: BaseException | None, errors: ErrorCollector) -> None:
+        """Pop without a check, whatever is on top: for those who have checked, or must get rid of it.
+
+        Args:
+            exc: What the teardown functions get.
+            errors: Where to put what they raise.
+        """
+        raise NotImplementedError
+
+    def pop(self, exc: BaseException | None = _UNSET) -> None:
+        """End the innermost push; at the last one, run the teardown functions first.
+
+        Args:
+            exc: What the teardown functions get. Default: the exception that is being handled, or None.
+
+        Raises:
+            ContextPopError: This is not the innermost context; nothing was changed.
+            TeardownError: Teardown functions raised; all ran, and the context is popped.
+        """
+        if exc is _UNSET:
+            exc = sys.exc_info()[1]
+        self.check_pop()
+        self.roll_back(exc)
+
+    def roll_back(self, exc: BaseException | None) -> None:
+        """Pop without a check, as after a push that failed half-way.
+
+        Args:
+            exc: What the teardown functions get.
+
+        Raises:
+            TeardownError: Teardown functions raised; all ran, and the context is popped.
+        """
+        errors = ErrorCollector()
+        self.unwind(exc, errors)
+        if errors:
+            errors.raise_for(self)
+
+    def __enter__(self: P) -> P:
+        self.push()
+        return self
+
+    def __exit__(self, kind: type | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.pop(exc)

@@ -1,0 +1,245 @@
+"""Which apps and which job functions this process knows.
+
+The allow-list of a worker: an app that is not here has no key and no contexts, a function that is
+not here does not run. May import hosts and the floors of values; knows no RQ.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol
+
+from ctxjobs.config import Settings
+from ctxjobs.envelope import APP_ID, Keyring
+from ctxjobs.errors import (
+    AppIdError,
+    AppLoadError,
+    ConfigError,
+    NoSecretKeyError,
+    UnboundJobError,
+)
+from ctxjobs.hosts import Active, Host, host_for
+from ctxjobs.policy import Capture
+
+
+@dataclass(frozen=True, slots=True)
+class BoundApp:
+    """An app that ctxjobs was bound to.
+
+    Attributes:
+        id: Its name in envelopes.
+        host: The app, behind the interface of its framework.
+        settings: What it says about its jobs.
+        capture: Its capture policy.
+        keyring: Its keys.
+    """
+
+    id: str
+    host: Host
+    settings: Settings
+    capture: Capture
+    keyring: Keyring
+
+
+class RegisteredFunction(Protocol):
+    """A function under ``@job``, as far as others need it.
+
+    Attributes:
+        path: Its dotted name.
+        func: The function itself.
+        parameters: Names of its positional parameters, for messages.
+    """
+
+    path: str
+    func: Callable[..., Any]
+    parameters: tuple[str, ...]
+
+    def prepare(self) -> Any:
+        """Capture for one job of it (:class:`ctxjobs.propagation.Prepared`)."""
+
+
+@dataclass(slots=True)
+class Registry:
+    """The apps and job functions of one process.
+
+    Attributes:
+        apps: Apps by id; the newest one under each id.
+        functions: Job functions by dotted name.
+    """
+
+    apps: dict[str, BoundApp] = field(default_factory=dict)
+    functions: dict[str, RegisteredFunction] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def bind(self, app: Any) -> BoundApp:
+        """Register *app* under its id.
+
+        An app factory that is called again replaces the app it made before.
+
+        Args:
+            app: A :class:`ctxjobs.App` or a Flask app.
+
+        Raises:
+            AppIdError: The id is missing, malformed, or another app's.
+            ConfigError: A setting cannot be used.
+            NoSecretKeyError: The app has no secret key.
+            UnsupportedAppError: The app's framework is not known.
+        """
+        bound = _bound(host_for(app))
+        with self._lock:
+            other = self.apps.get(bound.id)
+            if other is not None and other.host.import_name != bound.host.import_name:
+                raise _taken(bound.id, [other.host.import_name, bound.host.import_name])
+            self.apps[bound.id] = bound
+        return bound
+
+    def keyrings(self) -> Mapping[str, Keyring]:
+        """The keys of every app, by app id."""
+        return {app_id: app.keyring for app_id, app in self.apps.items()}
+
+
+#: The one of this process.
+registry = Registry()
+
+
+def choose_app(candidates: Iterable[BoundApp], function: str) -> tuple[BoundApp, Active | None]:
+    """The app that a job of *function* is for, with its active contexts.
+
+    Args:
+        candidates: The apps that the job is bound to, the newest last; every app for an unbound job.
+        function: Dotted name of the job's function.
+
+    Raises:
+        UnboundJobError: Contexts of several of them are active.
+    """
+    apps = list(candidates)
+    active = [(app, contexts) for app in apps if (contexts := app.host.active()) is not None]
+    if len(active) > 1:
+        ids = " and ".join(app.id for app, _ in active)
+        raise UnboundJobError(function, f"contexts of the apps {ids} are active at once")
+    return active[0] if active else (apps[-1], None)
+
+
+def load_app(spec: str) -> Any:
+    """Import the app that *spec* names.
+
+    Args:
+        spec: ``module:attribute`` or ``module:factory()``; a factory's arguments are literals.
+
+    Raises:
+        AppLoadError: It cannot be imported, found or made; has the short traceback of what raised.
+    """
+    module_name, _, expression = spec.partition(":")
+    name, arguments = _parse(spec, expression)
+    try:
+        target = import_module(module_name)
+        for part in name.split("."):
+            target = getattr(target, part)
+        if arguments is None:
+            return target
+        args, kwargs = arguments
+        return target(*args, **kwargs)  # type: ignore[operator]  # not a callable: told below
+    except Exception as exc:
+        raise AppLoadError(spec, short_traceback(exc)) from exc
+
+
+def load_apps(specs: Iterable[str]) -> list[BoundApp]:
+    """Import the apps that *specs* name, and check that each is bound, under an id of its own.
+
+    Raises:
+        AppIdError: Two of them have one id.
+        AppLoadError: One cannot be loaded, or was never bound.
+    """
+    loaded: dict[str, tuple[str, BoundApp]] = {}
+    for spec in specs:
+        app = load_app(spec)
+        bound = next((bound for bound in registry.apps.values() if bound.host.app is app), None)
+        if bound is None:
+            raise AppLoadError(spec, f"{app!r} is not bound: nothing called CtxJobs(app) or init_app(app)")
+        if bound.id in loaded:
+            raise _taken(bound.id, [loaded[bound.id][0], spec])
+        loaded[bound.id] = (spec, bound)
+    return [bound for _, bound in loaded.values()]
+
+
+def _bound(host: Host) -> BoundApp:
+    settings = Settings.from_mapping(host.config)
+    capture = settings.capture if settings.capture is not None else Capture()
+    if not isinstance(capture, Capture):
+        raise ConfigError("CTXJOBS_CAPTURE", f"expected a ctxjobs.Capture, got {type(capture).__name__}")
+    return BoundApp(_app_id(host, settings), host, settings, capture, _keyring(host, settings))
+
+
+def _app_id(host: Host, settings: Settings) -> str:
+    app_id = settings.app_id or host.import_name
+    if app_id == "__main__":
+        raise AppIdError(
+            "CTXJOBS_APP_ID",
+            "'__main__' names whatever script runs. Set CTXJOBS_APP_ID in the app's config to one name for "
+            "the web process and the worker.",
+        )
+    if not APP_ID.fullmatch(app_id):
+        raise AppIdError(
+            "CTXJOBS_APP_ID", f"{app_id!r}: use at most 100 letters, digits, dots, dashes and underscores."
+        )
+    return app_id
+
+
+def _keyring(host: Host, settings: Settings) -> Keyring:
+    key = settings.secret_key or host.config.get("SECRET_KEY")
+    if not key:
+        raise NoSecretKeyError(
+            "SECRET_KEY",
+            f"app {host.import_name!r} has none, and every job is signed with it. Set SECRET_KEY (or "
+            "CTXJOBS_SECRET_KEY) before CtxJobs(app) or init_app(app), to the same value in the web "
+            "process and the worker.",
+        )
+    fallbacks = settings.secret_key_fallbacks
+    if fallbacks is None:
+        fallbacks = host.config.get("SECRET_KEY_FALLBACKS") or ()
+    return Keyring([key, *fallbacks])
+
+
+def _taken(app_id: str, owners: Iterable[str]) -> AppIdError:
+    return AppIdError(
+        "CTXJOBS_APP_ID",
+        f"{app_id!r} is the id of two apps: {' and '.join(owners)}. Give each app's config a CTXJOBS_APP_ID "
+        "of its own, so that no job runs in the other one.",
+    )
+
+
+def _parse(spec: str, expression: str) -> tuple[str, tuple[list[Any], dict[str, Any]] | None]:
+    """The dotted name in *expression*, and the literal arguments if it is a call."""
+    try:
+        node = ast.parse(expression, mode="eval").body
+        if not isinstance(node, ast.Call):
+            return ast.unparse(_dotted(node)), None
+        args = [ast.literal_eval(arg) for arg in node.args]
+        kwargs = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+        return ast.unparse(_dotted(node.func)), (args, kwargs)
+    except (SyntaxError, ValueError) as exc:
+        raise AppLoadError(spec, "it does not read as 'module:attribute' or 'module:factory()'") from exc
+
+
+def _dotted(node: ast.expr) -> ast.expr:
+    inner = node
+    while isinstance(inner, ast.Attribute):
+        inner = inner.value
+    if not isinstance(inner, ast.Name):
+        raise ValueError("not a dotted name")
+    return node
+
+
+def short_traceback(exc: BaseException) -> str:
+    """The traceback of *exc*, with the frames of the user's code only: no importlib, none of ours."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    own = sys.modules[__name__].__file__
+    users = [frame for frame in frames if frame.filename != own and "importlib" not in frame.filename]
+    lines = traceback.format_list(users[-5:]) + traceback.format_exception_only(exc)
+    return "".join(lines).rstrip()

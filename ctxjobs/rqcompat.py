@@ -1,0 +1,152 @@
+"""RQ's internals: the only file of the library that touches what RQ calls private.
+
+Everything here is a fact about RQ 2.12; when RQ changes one, this file changes and no other. May
+import rq and the floors of the codec and the serializer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import pickle
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from rq.job import UNEVALUATED, Job, JobStatus, Retry, _job_stack
+from rq.utils import decode_redis_hash
+
+from ctxjobs import codec
+from ctxjobs.serializer import bounded_inflate
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+    from rq import Queue
+
+#: What RQ reads from a job hash when it restores a refused job, and what it may write back: the facts
+#: about where the job is, nothing that is decoded, imported or acted on.
+NEUTRAL_FIELDS: Final = frozenset(
+    {
+        "created_at", "origin", "description", "enqueued_at", "started_at", "ended_at", "last_heartbeat",
+        "worker_name", "status", "timeout", "ttl", "result_ttl", "failure_ttl", "exc_info", "group_id",
+    }
+)  # fmt: skip
+
+
+def register_types() -> None:
+    """Teach the codec the one RQ type that a job may return: ``Retry``."""
+    codec.register_type(
+        Retry,
+        "rq.Retry",
+        lambda retry: {"max": retry.max, "intervals": retry.intervals, "front": retry.enqueue_at_front},
+        lambda data: Retry(data["max"], data["intervals"], data["front"]),
+    )
+
+
+def job_fields(raw: Mapping[Any, Any]) -> dict[str, bytes]:
+    """A job hash as Redis returned it, with text as keys."""
+    return cast("dict[str, bytes]", decode_redis_hash(raw))
+
+
+def running_job() -> Job | None:
+    """The job that RQ itself says is running in this thread."""
+    return cast("Job | None", _job_stack.top)
+
+
+def set_call(job: Job, function: str, args: Any, kwargs: Any, data: bytes) -> None:
+    """Give *job* its call, both as values and as the bytes that stand for them in Redis."""
+    job._func_name, job._instance, job._args, job._kwargs = function, None, args, kwargs
+    job._data = data
+
+
+def stored_call(job: Job) -> bytes:
+    """The bytes that stand for the call of *job* in Redis."""
+    return cast("bytes", job.data)
+
+
+def plain_function(data: bytes) -> str:
+    """Dotted name of the function that a plain RQ job calls; builds, imports and calls nothing.
+
+    Args:
+        data: The field ``data`` of its hash.
+
+    Returns:
+        The name; empty if *data* is no pickled call.
+    """
+    try:
+        call = _InertUnpickler(io.BytesIO(bounded_inflate(data))).load()
+        return str(call[0])
+    except Exception:  # noqa: BLE001 - whatever a broken pickle raises: it names no function
+        return ""
+
+
+class _Inert:
+    """Stands for every object that a pickle would build."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Inert:
+        return self
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return _Inert
+
+
+def callback_name(job: Job, kind: str) -> str | None:
+    """Dotted name of the callback *kind*: ``success``, ``failure`` or ``stopped``."""
+    return cast("str | None", getattr(job, f"_{kind}_callback_name"))
+
+
+def neutralise(job: Job) -> None:
+    """Take from *job* everything that RQ would run, retry or release on its behalf."""
+    job._success_callback_name = job._failure_callback_name = job._stopped_callback_name = None
+    job._success_callback = job._failure_callback = job._stopped_callback = UNEVALUATED
+    job.webhooks = []
+    job.retries_left = job.repeats_left = None
+    job._dependency_ids = []
+
+
+def schedule(queue: Queue, job: Job, when: datetime, pipeline: Pipeline | None) -> None:
+    """Write *job* and put it on the schedule of *queue*, in one transaction.
+
+    RQ's own ``schedule_job`` adds the id to the schedule first and by itself: a scheduler that runs in
+    between finds an id without a job, and drops it.
+    """
+    pipe = queue.connection.pipeline() if pipeline is None else pipeline
+    pipe.sadd(queue.redis_queues_keys, queue.key)
+    queue._persist_job(job, pipe, status=JobStatus.SCHEDULED)
+    pipe.zadd(queue.scheduled_job_registry.key, {job.id: int(when.timestamp())})
+    if pipeline is None:
+        pipe.execute()
+
+
+def why_not_importable(func: Callable[..., Any]) -> str | None:
+    """Why a worker could not find *func* by its dotted name; None if it can."""
+    if not inspect.isfunction(func):
+        return f"it is a {type(func).__name__}, and a worker finds jobs by the name of a function"
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        return "it is a generator function, whose body would run after its contexts are gone"
+    if func.__name__ == "<lambda>":
+        return "it is a lambda, which has no name to be found by"
+    if "<locals>" in func.__qualname__:
+        return "it is defined inside another function, where a worker cannot find it"
+    if "." in func.__qualname__:
+        return "it is defined in a class"
+    return None
+
+
+def import_path(path: str) -> Any:
+    """The object with the dotted name *path*, imported if it has to be.
+
+    Raises:
+        Exception: Whatever the module raises; ImportError and AttributeError where there is none.
+    """
+    module_name, _, name = path.rpartition(".")
+    module = sys.modules.get(module_name) or import_module(module_name)
+    return getattr(module, name)

@@ -1,0 +1,384 @@
+"""RQ's Job with an envelope, and RQ's Queue that makes such jobs.
+
+The envelope is one more field of RQ's own job hash, written by the command that writes the job.
+May import the floors of propagation and RQ's compatibility; knows no worker.
+
+Freeze once: the snapshot is taken in the caller's ``enqueue*`` (``ContextJob.create`` runs there and
+nowhere else; ``Queue._enqueue_job`` runs in the worker, too). A retry, repeat or requeue keeps the
+envelope that the job was born with, byte for byte (Sidekiq shipped that bug: sidekiq#5090).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+import rq
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, Retry
+from rq.timeouts import JobTimeoutException
+
+from ctxjobs import codec, rqcompat
+from ctxjobs.envelope import Binding, Envelope, digest, seal, unseal
+from ctxjobs.errors import (
+    DecodeError,
+    EnvelopeMismatchError,
+    JobRefusedError,
+    NotAJobError,
+    PlainJobError,
+    UnknownFunctionError,
+)
+from ctxjobs.keys import ENVELOPE_FIELD
+from ctxjobs.propagation import Prepared, run_job
+from ctxjobs.registry import RegisteredFunction, registry, short_traceback
+from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, load_call
+from ctxjobs.snapshot import Snapshot
+
+rqcompat.register_types()
+
+_prepared: ContextVar[Prepared | None] = ContextVar("ctxjobs.prepared", default=None)
+
+
+@contextmanager
+def prepared_with(prepared: Prepared) -> Iterator[None]:
+    """Jobs that are made inside this block get *prepared*, instead of a snapshot of their own."""
+    token = _prepared.set(prepared)
+    try:
+        yield
+    finally:
+        _prepared.reset(token)
+
+
+class ContextJob(Job):
+    """RQ's Job; runs inside the contexts it was enqueued in, or not at all.
+
+    Attributes:
+        envelope: The verified envelope; None for a job that was made here, and for a refused one.
+        refusal: Why this job must not run; None if it may.
+        prepared: What was captured for a job that was made here; None for one that was read from Redis.
+        due_at: When the job is due, in seconds since the epoch; None means now.
+    """
+
+    envelope: Envelope | None = None
+    refusal: JobRefusedError | None = None
+    prepared: Prepared | None = None
+    due_at: float | None = None
+    _sealed: bytes | None = None
+
+    # --- made by the caller ---------------------------------------------------------------
+
+    @classmethod
+    def create(cls, func: Any, args: Any = None, kwargs: Any = None, **options: Any) -> ContextJob:
+        """Make a job of *func*, and take its snapshot now.
+
+        Args:
+            func: A function under ``@job``, or its dotted name.
+            args: Its positional arguments, a tuple or list.
+            kwargs: Its keyword arguments.
+            options: As for RQ's ``Job.create``.
+
+        Raises:
+            NotAJobError: *func* is no job function.
+            UnencodableValueError: An argument, or a value that the policy names, does not encode.
+            UnboundJobError, SnapshotTooLargeError, HopLimitError: See :func:`ctxjobs.capture`.
+        """
+        function = find_function(func)
+        data = dump_call(function.path, tuple(args or ()), dict(kwargs or {}), function.parameters)
+        # RQ's default description prints every argument into its logs.
+        options["description"] = options.get("description") or function.path
+        job = super().create(function.path, args=args, kwargs=kwargs, **options)
+        rqcompat.set_call(job, function.path, args or (), kwargs or {}, data)
+        job.serializer = ContextSerializer
+        job.prepared = _prepared.get() or function.prepare()
+        return job
+
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
+        """The fields that RQ writes, with the envelope among them."""
+        fields: dict[str, Any] = super().to_dict(include_meta=include_meta, include_result=include_result)
+        if self.refusal is not None:
+            return {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
+        if self.prepared is not None and self._sealed is None:
+            self._sealed = self._seal(self.prepared, fields)
+        if self._sealed is not None:
+            fields[ENVELOPE_FIELD] = self._sealed
+        return fields
+
+    def _seal(self, prepared: Prepared, fields: Mapping[str, Any]) -> bytes:
+        return seal(
+            prepared.encoded,
+            app_id=prepared.app.id,
+            function=str(self.func_name),
+            binding=_binding(self.id, fields, rqcompat.stored_call(self)),
+            keyring=prepared.app.keyring,
+            max_age_s=prepared.max_age_s,
+            due_at=self.due_at,
+        )
+
+    # --- read from Redis ------------------------------------------------------------------
+
+    def restore(self, raw_data: Mapping[Any, Any]) -> None:
+        """Take over what Redis holds; verify the envelope before anything of it is decoded.
+
+        A job that does not verify is marked as refused: nothing of it is decoded, and RQ finds no
+        callback, webhook, retry or dependent of it to run.
+        """
+        fields = rqcompat.job_fields(raw_data)
+        try:
+            super().restore(self._admit(fields))
+        except NoSuchJobError:
+            raise
+        except JobRefusedError as refusal:
+            self._restore_refused(fields, refusal)
+        except Exception as exc:  # noqa: BLE001 - whatever RQ says of a field that it cannot read
+            reason = f"its fields do not read as RQ writes them ({type(exc).__name__}: {exc})"
+            self._restore_refused(fields, EnvelopeMismatchError(self.id, reason, "Enqueue it again."))
+
+    def _admit(self, fields: dict[str, bytes]) -> dict[str, bytes]:
+        """Check that this job may run; the fields to restore it from."""
+        sealed = fields.get(ENVELOPE_FIELD)
+        if sealed is None:
+            self.admit_plain(fields)
+            return fields
+        data = _inflate(self.id, fields.get("data", b""))
+        self.envelope = unseal(sealed, binding=_binding(self.id, fields, data), keyrings=registry.keyrings())
+        self._sealed = sealed
+        self.serializer = ContextSerializer
+        return {**fields, "data": data}
+
+    def admit_plain(self, fields: Mapping[str, bytes]) -> None:
+        """Decide about a job without an envelope. A library never runs one; a worker may be told to.
+
+        Raises:
+            PlainJobError: It must not run.
+        """
+        raise PlainJobError(
+            self.id,
+            "it has no envelope: plain RQ or an older release of the app enqueued it",
+            "Enqueue it through ctxjobs, run it with a stock 'rq worker', or let this worker run plain jobs "
+            "by the name of their function: '--allow-plain PATTERN'.",
+        )
+
+    def _restore_refused(self, fields: Mapping[str, bytes], refusal: JobRefusedError) -> None:
+        self.serializer = ContextSerializer
+        neutral = {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
+        try:
+            super().restore({**neutral, "data": b""})
+        except Exception:  # noqa: BLE001 - one of these does not read either: the queue's name is enough
+            super().restore({"origin": fields.get("origin", b""), "data": b""})
+        self._refuse(refusal)
+
+    def _refuse(self, refusal: JobRefusedError) -> None:
+        self.refusal = refusal
+        self.envelope = None
+        rqcompat.set_call(self, "(refused)", (), {}, b"")
+        rqcompat.neutralise(self)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What this job was enqueued in; None if it is refused or plain."""
+        if self.envelope is not None:
+            return self.envelope.snapshot
+        return self.prepared.snapshot if self.prepared is not None else None
+
+    @property
+    def dependents_key(self) -> str:
+        """RQ's key of the jobs that wait for this one; a refused job releases none."""
+        key: str = super().dependents_key
+        return key + ":refused" if self.refusal is not None else key
+
+    def _deserialize_data(self) -> None:
+        if self._sealed is None:
+            super()._deserialize_data()
+            return
+        data = rqcompat.stored_call(self)
+        name, _, args, kwargs = load_call(data)
+        rqcompat.set_call(self, name, args, kwargs, data)
+
+    # --- run ------------------------------------------------------------------------------
+
+    def _execute(self) -> Any:
+        """What RQ calls from ``perform``."""
+        return self.run()
+
+    def run(self) -> Any:
+        """Run the function inside the job's contexts, and tear these down.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            JobRefusedError: The job must not run, or its function is not known here.
+            TeardownError: The function returned, and teardown functions raised.
+        """
+        snapshot = self.snapshot
+        if self.refusal is not None:
+            raise self.refusal
+        if snapshot is None:
+            return super()._execute()
+        function = self._resolve()
+        args, kwargs = self.args, self.kwargs
+        return run_job(self, snapshot, lambda: checked_result(function.func(*args, **kwargs)))
+
+    def _resolve(self) -> RegisteredFunction:
+        name = str(self.func_name)
+        try:
+            if self.envelope is not None and self.envelope.function != name:
+                raise EnvelopeMismatchError(
+                    self.id,
+                    f"its envelope was signed for {self.envelope.function}, not {name}",
+                    "Enqueue it again from the app.",
+                )
+            return _import_function(self.id, name)
+        except JobRefusedError as refusal:
+            self._refuse(refusal)
+            raise
+
+    def execute_success_callback(self, death_penalty_class: Any, result: Any) -> None:
+        """Run the success callback, in contexts restored afresh."""
+        self._run_callback("success", death_penalty_class, result)
+
+    def execute_failure_callback(self, death_penalty_class: Any, *exc_info: Any) -> None:
+        """Run the failure callback, in contexts restored afresh."""
+        self._run_callback("failure", death_penalty_class, *exc_info)
+
+    def execute_stopped_callback(self, death_penalty_class: Any) -> None:
+        """Run the stopped callback, in contexts restored afresh."""
+        self._run_callback("stopped", death_penalty_class)
+
+    def _run_callback(self, kind: str, death_penalty_class: Any, *args: Any) -> None:
+        if rqcompat.callback_name(self, kind) is None:
+            return
+        timeout = getattr(self, f"{kind}_callback_timeout")
+
+        def call() -> Any:
+            return getattr(self, f"{kind}_callback")(self, self.connection, *args)
+
+        with death_penalty_class(timeout, JobTimeoutException, job_id=self.id):
+            if (snapshot := self.snapshot) is None:
+                call()
+            else:
+                run_job(self, snapshot, call)
+
+
+class Queue(rq.Queue):
+    """RQ's Queue; what it enqueues captures its context.
+
+    Args:
+        name: The queue's name.
+        kwargs: As for RQ's ``Queue``; ``connection`` is required.
+    """
+
+    job_class: ClassVar[type[ContextJob]] = ContextJob
+
+    def schedule_job(self, job: Any, datetime: Any, pipeline: Any = None, unique: bool = False) -> Any:
+        """As RQ's, in one transaction; a job that is due later expires later."""
+        if isinstance(job, ContextJob):
+            job.due_at = datetime.timestamp()
+        if unique:
+            return super().schedule_job(job, datetime, pipeline=pipeline, unique=True)
+        rqcompat.schedule(self, job, datetime, pipeline)
+        return job
+
+
+def find_function(func: Any) -> RegisteredFunction:
+    """The job function that *func* is, or names.
+
+    Raises:
+        NotAJobError: It is none.
+    """
+    path = func if isinstance(func, str) else getattr(func, "path", "")
+    function = registry.functions.get(path)
+    if function is None and isinstance(func, str):
+        return _import_by_name(func)
+    if function is None or (function is not func and not isinstance(func, str)):
+        name = getattr(func, "__qualname__", repr(func))
+        reason = (None if path else rqcompat.why_not_importable(func)) or "it is not under @job"
+        advice = "Put @job on a module-level function and pass ids to it; use rq.Queue for plain RQ jobs."
+        raise NotAJobError(name, reason, advice)
+    return function
+
+
+def checked_result(result: Any) -> Any:
+    """*result*, if it can be stored; called inside the contexts, where lazy values still resolve.
+
+    Raises:
+        UnencodableValueError: It cannot be stored: a generator, a proxy, a lazy string, an object.
+    """
+    if hasattr(result, "__await__"):
+        return _checked_later(result)
+    if not isinstance(result, Retry):
+        codec.encode(result, "result")
+    return result
+
+
+async def _checked_later(awaitable: Any) -> Any:
+    return checked_result(await awaitable)
+
+
+def _import_by_name(path: str) -> RegisteredFunction:
+    advice = "Put @job on a module-level function and enqueue it by that name."
+    try:
+        found = rqcompat.import_path(path)
+    except Exception as exc:
+        raise NotAJobError(path, f"it cannot be imported ({exc})", advice) from exc
+    if registry.functions.get(path) is not found:
+        raise NotAJobError(path, "it is not under @job", advice)
+    return found
+
+
+def _import_function(job_id: str, path: str) -> RegisteredFunction:
+    """The job function *path*, for the worker: imported if need be, and only if it is on the list."""
+    advice = "Deploy the same code to the worker as to the web process, then 'rq requeue' the job."
+    try:
+        found = rqcompat.import_path(path)
+    except Exception as exc:
+        raise UnknownFunctionError(
+            job_id, f"{path} cannot be imported: {short_traceback(exc)}", advice
+        ) from exc
+    if registry.functions.get(path) is not found:
+        raise UnknownFunctionError(
+            job_id,
+            f"{path} is not a job function",
+            "Put @job on it, as the outermost decorator.",
+        )
+    return found
+
+
+def _inflate(job_id: str, data: bytes) -> bytes:
+    try:
+        return bounded_inflate(data)
+    except DecodeError as exc:
+        raise EnvelopeMismatchError(job_id, str(exc), "Enqueue it again from the app.") from exc
+
+
+def _binding(job_id: str, fields: Mapping[str, Any], data: bytes) -> Binding:
+    """What ties an envelope to the job with these *fields*."""
+    text = {name: _text(fields.get(name)) for name in _BOUND_FIELDS}
+    return Binding(
+        job_id=job_id,
+        created_at=text["created_at"],
+        queue=text["origin"],
+        data_digest=digest(data),
+        callbacks=(
+            text["success_callback_name"],
+            text["failure_callback_name"],
+            text["stopped_callback_name"],
+        ),
+        webhooks_digest=digest(text["webhooks"].encode()),
+    )
+
+
+_BOUND_FIELDS = (
+    "created_at",
+    "origin",
+    "success_callback_name",
+    "failure_callback_name",
+    "stopped_callback_name",
+    "webhooks",
+)
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")

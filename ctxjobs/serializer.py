@@ -1,0 +1,187 @@
+"""Job data, ``meta`` and results as pickles that hold primitives only.
+
+RQ's serializer protocol over the codec. Stock RQ tools read what this writes with plain ``pickle``;
+this reads it with an unpickler that can build nothing but primitives. May import
+:mod:`ctxjobs.codec`, :mod:`ctxjobs.errors` and the standard library; must not import RQ.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from ctxjobs.codec import Primitive, decode, encode
+from ctxjobs.errors import DecodeError, ValueLimitError
+
+#: Bytes of one pickle, uncompressed. Redis itself would take 512 MiB; a queue is no file store.
+MAX_BYTES = 16 * 1024 * 1024
+#: Fixed, so that a change of Python changes no bytes in Redis. Every Python since 3.8 reads it.
+PICKLE_PROTOCOL = 5
+
+
+class ContextSerializer:
+    """RQ's ``Serializer`` for ``meta`` and results. Use the class itself; it has no state.
+
+    Job data is not for this: see :func:`dump_call`.
+    """
+
+    @staticmethod
+    def dumps(value: object) -> bytes:
+        """Encode a value and pickle its primitives.
+
+        Raises:
+            UnencodableValueError: A value in it has a type that cannot travel.
+            ValueLimitError: It is nested too deeply, or takes more than :data:`MAX_BYTES`.
+        """
+        return _dump(encode(value, "value"), "value")
+
+    @staticmethod
+    def loads(data: bytes) -> Any:
+        """Read what :meth:`dumps` wrote.
+
+        Raises:
+            DecodeError: The data is something else, or too large.
+        """
+        return decode(_load(data, "value"), "value")
+
+
+# --- Job data: the call ----------------------------------------------------------------------
+
+
+def dump_call(
+    function: str, args: Sequence[object], kwargs: Mapping[str, object], parameters: Sequence[str] = ()
+) -> bytes:
+    """Write job data: RQ's tuple of function name, instance, args, kwargs.
+
+    The tuple itself is plain, so that any RQ worker can unpack it and call the function with
+    encoded arguments; the function decodes them with :func:`decode_arguments`.
+
+    Args:
+        function: Dotted name of the job's function.
+        args: Positional arguments.
+        kwargs: Arguments by name.
+        parameters: Names of the function's positional parameters, for errors:
+            ``argument order.lines[3].price`` instead of ``args[0].lines[3].price``.
+
+    Raises:
+        UnencodableValueError: A value in an argument has a type that cannot travel.
+        ValueLimitError: An argument is nested too deeply, or all take more than :data:`MAX_BYTES`.
+    """
+    places = [f"argument {name}" for name in parameters]
+    places += [f"args[{index}]" for index in range(len(places), len(args))]
+    encoded_args = [encode(value, place) for value, place in zip(args, places, strict=False)]
+    encoded_kwargs = {name: encode(value, f"argument {name}") for name, value in kwargs.items()}
+    return _dump((function, None, encoded_args, encoded_kwargs), f"the call of {function}")
+
+
+def load_call(data: bytes) -> tuple[str, None, tuple[Any, ...], dict[str, Any]]:
+    """Read what :func:`dump_call` wrote, arguments decoded.
+
+    Raises:
+        DecodeError: The data is something else, or too large.
+    """
+    function, args, kwargs = _load_call(data)
+    return function, None, *decode_arguments(args, kwargs)
+
+
+def load_call_name(data: bytes) -> str:
+    """Read only the function's dotted name out of job data. Decodes no argument.
+
+    Raises:
+        DecodeError: The data is not what :func:`dump_call` writes, or too large.
+    """
+    return _load_call(data)[0]
+
+
+def decode_arguments(
+    args: Iterable[Primitive], kwargs: Mapping[str, Primitive]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Decode the arguments of a call that somebody else has unpickled: a stock RQ worker.
+
+    Raises:
+        DecodeError: An argument is not what the codec writes.
+    """
+    positional = tuple(decode(value, f"args[{index}]") for index, value in enumerate(args))
+    return positional, {name: decode(value, f"argument {name}") for name, value in kwargs.items()}
+
+
+def _load_call(data: bytes) -> tuple[str, list[Primitive], dict[str, Primitive]]:
+    match _load(data, "job data"):
+        case (str(function), None, list(args), dict(kwargs)) if all(type(name) is str for name in kwargs):
+            return function, args, kwargs
+    raise DecodeError("job data", "it is no call of a ctxjobs job")
+
+
+# --- Bytes -----------------------------------------------------------------------------------
+
+
+def bounded_inflate(data: bytes, limit_bytes: int = MAX_BYTES) -> bytes:
+    """Decompress job data as RQ does: what is not zlib's, or not complete, counts as it stands.
+
+    Args:
+        data: The field ``data`` of a job's hash.
+        limit_bytes: The largest size of the result; no more than that is ever decompressed.
+
+    Raises:
+        DecodeError: The result would be larger.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        inflated = inflater.decompress(data, limit_bytes + 1)
+    except zlib.error:
+        inflated = data
+    else:
+        if not inflater.eof and len(inflated) <= limit_bytes:
+            inflated = data
+    if len(inflated) > limit_bytes:
+        raise DecodeError("job data", f"it has more than {limit_bytes} bytes")
+    return inflated
+
+
+def _dump(primitive: object, place: str) -> bytes:
+    data = pickle.dumps(primitive, PICKLE_PROTOCOL)
+    if len(data) > MAX_BYTES:
+        raise ValueLimitError(place, "bytes", len(data), MAX_BYTES)
+    return data
+
+
+class _PrimitiveUnpickler(pickle.Unpickler):
+    """Builds None, bool, numbers, strings and their containers; looks up nothing, so calls nothing."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
+        raise DecodeError(
+            "a pickle", f"it names {module_name[:100]}.{global_name[:100]}, and may name nothing"
+        )
+
+    def persistent_load(self, pid: object, /) -> NoReturn:
+        raise DecodeError("", "it refers to an object outside of itself")
+
+
+def _load(data: bytes, place: str) -> Any:
+    if len(data) > MAX_BYTES:
+        raise DecodeError(place, f"it has {len(data)} bytes; the limit is {MAX_BYTES}")
+    try:
+        primitive = _PrimitiveUnpickler(io.BytesIO(data)).load()
+    except DecodeError as error:
+        error.path = place
+        raise
+    except Exception as error:  # a broken pickle may raise anything
+        raise DecodeError(place, f"it is no pickle of primitives ({type(error).__name__})") from error
+    _check_tree(primitive, place)
+    return primitive
+
+
+def _check_tree(root: object, place: str) -> None:
+    """Refuse shared containers: some 100 bytes of them stand for a tree of billions of values."""
+    seen: set[int] = set()
+    left = [root]
+    while left:
+        node = left.pop()
+        if isinstance(node, list | dict | tuple):
+            if id(node) in seen:
+                raise DecodeError(place, "it contains the same list or dict twice")
+            seen.add(id(node))
+            left.extend(node.values() if isinstance(node, dict) else node)

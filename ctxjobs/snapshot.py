@@ -1,0 +1,153 @@
+"""Snapshot: the frozen value that is captured at enqueue and restored in the worker.
+
+Pure values, JSON-shaped and versioned; values that an app put in are already encoded here, so
+nothing that the app changes later can change a snapshot. May import :mod:`ctxjobs.codec` and
+:mod:`ctxjobs.errors`; knows no framework, no Redis and no signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from ctxjobs import codec
+from ctxjobs.codec import Primitive
+from ctxjobs.errors import DecodeError, SnapshotTooLargeError
+
+#: Version of the layout below. A release reads its own and, from now on, every earlier one.
+WIRE_VERSION: Final = 1
+
+Trigger = Literal["request", "job", "cli", "cron", "code"]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestData:
+    """A request, as far as it travels.
+
+    Attributes:
+        environ: The WSGI environ's string keys that a request context is rebuilt from.
+        endpoint: Endpoint that the URL matched; None if it matched none.
+        rule: The URL rule that matched; None if none did.
+        body: The raw body; None if the policy took none.
+    """
+
+    environ: Mapping[str, str]
+    endpoint: str | None = None
+    rule: str | None = None
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Which job this one descends from.
+
+    Attributes:
+        root: Id of the first job of the chain; None if this job is it.
+        parent: Id of the job that enqueued this one; None if no job did.
+        hop: How many jobs stand between this one and the first; 0 for the first.
+    """
+
+    root: str | None = None
+    parent: str | None = None
+    hop: int = 0
+
+    def child_of(self, job_id: str) -> Lineage:
+        """The lineage of a job that the job *job_id*, which has this lineage, enqueues."""
+        return Lineage(root=self.root or job_id, parent=job_id, hop=self.hop + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a job was enqueued in.
+
+    Attributes:
+        app_id: The app whose contexts these are.
+        trigger: What enqueued the job.
+        lineage: Which job this one descends from.
+        request: The request; None if the job was enqueued outside of one.
+        session: The session keys that travel, encoded; None if there was no session.
+        g: The names on ``g`` that travel, encoded.
+        skipped: What a rule would have taken and did not, such as ``g.db``, with the reason.
+    """
+
+    app_id: str
+    trigger: Trigger = "code"
+    lineage: Lineage = Lineage()
+    request: RequestData | None = None
+    session: Mapping[str, Primitive] | None = None
+    g: Mapping[str, Primitive] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def to_primitive(self) -> dict[str, Primitive]:
+        """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""
+        out: dict[str, Any] = {"v": WIRE_VERSION, "app": self.app_id, "trigger": self.trigger}
+        if self.lineage.parent:
+            out["lineage"] = [self.lineage.root, self.lineage.parent, self.lineage.hop]
+        if request := self.request:
+            body = codec.encode(request.body, "request.body")
+            out["request"] = [dict(request.environ), request.endpoint, request.rule, body]
+        if self.session is not None:
+            out["session"] = dict(self.session)
+        for name, values in (("g", self.g), ("skipped", self.skipped)):
+            if values:
+                out[name] = dict(values)
+        return out
+
+    def to_bytes(self, limit_bytes: int) -> bytes:
+        """This snapshot as JSON.
+
+        Raises:
+            SnapshotTooLargeError: It takes more than *limit_bytes*; names the largest value.
+        """
+        primitive = self.to_primitive()
+        data = codec.dumps(primitive)
+        if len(data) > limit_bytes:
+            raise SnapshotTooLargeError(len(data), limit_bytes, _largest(primitive))
+        return data
+
+    @classmethod
+    def from_primitive(cls, data: Primitive) -> Snapshot:
+        """Read what :meth:`to_primitive` wrote.
+
+        Raises:
+            DecodeError: *data* has another shape or another version.
+        """
+        try:
+            return cls._read(data)  # type: ignore[arg-type]  # its shape is what the except clause checks
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise DecodeError("snapshot", f"not the shape that ctxjobs writes ({exc})") from exc
+
+    @classmethod
+    def _read(cls, data: dict[str, Any]) -> Snapshot:
+        if data["v"] != WIRE_VERSION:
+            raise ValueError(f"version {data['v']!r}, this release reads {WIRE_VERSION}")
+        if data["trigger"] not in get_args(Trigger):
+            raise ValueError(f"trigger {data['trigger']!r}")
+        session = data.get("session")
+        return cls(
+            app_id=data["app"],
+            trigger=data["trigger"],
+            lineage=Lineage(*data.get("lineage", ())),
+            request=_read_request(data.get("request")),
+            session=None if session is None else dict(session),
+            g=dict(data.get("g", {})),
+            skipped=dict(data.get("skipped", {})),
+        )
+
+
+def _read_request(data: list[Any] | None) -> RequestData | None:
+    if data is None:
+        return None
+    environ, endpoint, rule, body = data
+    return RequestData(dict(environ), endpoint, rule, codec.decode(body, "request.body"))
+
+
+def _largest(primitive: Mapping[str, Any]) -> str:
+    """Name of the largest value, as a person would look for it."""
+    sizes = {f"g.{name}": value for name, value in primitive.get("g", {}).items()}
+    sizes.update({f"session[{name!r}]": value for name, value in (primitive.get("session") or {}).items()})
+    if request := primitive.get("request"):
+        sizes["request.body"] = request[3]
+        sizes.update({f"request.environ[{name!r}]": value for name, value in request[0].items()})
+    return max(sizes, key=lambda name: len(codec.dumps(sizes[name])), default="the request")

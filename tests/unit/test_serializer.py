@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import os
+import pickle
+import zlib
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rq.serializers import resolve_serializer
+from support.values import same, values
+
+from ctxjobs import codec, serializer
+from ctxjobs.errors import DecodeError, UnencodableValueError, ValueLimitError
+from ctxjobs.serializer import (
+    MAX_BYTES,
+    ContextSerializer,
+    bounded_inflate,
+    decode_arguments,
+    dump_call,
+    load_call,
+    load_call_name,
+)
+
+fuzz = settings(max_examples=100, deadline=None)
+kwargs_of_values = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=3)
+
+
+class Command:
+    """Runs a shell command while it is unpickled, as an attacker would have it."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> Any:
+        return os.system, (self.command,)
+
+
+# --- Values --------------------------------------------------------------------------------
+
+
+@fuzz
+@given(values)
+def test_a_value_comes_back(value: object) -> None:
+    """``meta`` and results come back equal, each part with the type that it had."""
+    assert same(ContextSerializer.loads(ContextSerializer.dumps(value)), value)
+
+
+@fuzz
+@given(values)
+def test_stock_tools_read_primitives(value: object) -> None:
+    """Plain ``pickle.loads`` reads what we write, and finds the codec's primitives."""
+    assert pickle.loads(ContextSerializer.dumps(value)) == codec.encode(value, "value")
+
+
+def test_rq_takes_it_as_a_serializer() -> None:
+    """RQ accepts the class, and its dotted name (``rq worker --serializer``)."""
+    assert resolve_serializer("ctxjobs.serializer.ContextSerializer") is ContextSerializer  # type: ignore[comparison-overlap]
+
+
+def test_what_cannot_travel_is_not_pickled() -> None:
+    """A result of a type that cannot travel is refused, with its place."""
+    with pytest.raises(UnencodableValueError, match=r"^value\.file: object"):
+        ContextSerializer.dumps({"file": object()})
+
+
+def test_a_type_of_another_library_can_be_registered() -> None:
+    """An object such as RQ's Retry, returned by a job, travels once its type is registered."""
+
+    class Retry:
+        def __init__(self, max: int, interval: list[int]) -> None:  # noqa: A002  # RQ's own name
+            self.max, self.intervals = max, interval
+
+    codec.register_type(
+        Retry, "test:Retry", lambda retry: [retry.max, retry.intervals], lambda data: Retry(*data)
+    )
+    retry = ContextSerializer.loads(ContextSerializer.dumps(Retry(3, [1, 2])))
+    assert (type(retry), retry.max, retry.intervals) == (Retry, 3, [1, 2])
+
+
+# --- What is not ours ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("load", [ContextSerializer.loads, load_call, load_call_name])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_runs_a_command_runs_nothing(load: Any, protocol: int, tmp_path: Path) -> None:
+    """A pickle that calls ``os.system`` is refused before the call, in every protocol of pickle."""
+    witness = tmp_path / "witness"
+    data = pickle.dumps(("os.system", None, [Command(f"touch {witness}")], {}), protocol)
+    with pytest.raises(DecodeError, match="system"):
+        load(data)
+    assert not witness.exists()
+
+
+def test_the_attack_is_real(tmp_path: Path) -> None:
+    """The same pickle does run its command in plain ``pickle.loads``: the test above can fail."""
+    pickle.loads(pickle.dumps(Command(f"touch {tmp_path / 'witness'}")))
+    assert (tmp_path / "witness").exists()
+
+
+def test_a_persistent_id_is_refused() -> None:
+    """A pickle cannot ask for objects from outside of itself."""
+    with pytest.raises(DecodeError, match="outside"):
+        ContextSerializer.loads(b"Pevil\n.")
+
+
+@pytest.mark.parametrize(
+    "value", [(1, 2), {1, 2}, b"x", 1j, {1: 2}, {"~": "x"}, [float("nan")], 2**70, bytearray(b"x")]
+)
+def test_a_pickle_of_other_builtins_is_refused(value: object) -> None:
+    """What pickle can say and the codec does not is refused."""
+    with pytest.raises(DecodeError):
+        ContextSerializer.loads(pickle.dumps(value))
+
+
+@fuzz
+@given(st.binary(max_size=60))
+def test_broken_bytes_fail_in_one_way_only(data: bytes) -> None:
+    """Whatever bytes lie in Redis, reading gives a value or a DecodeError."""
+    for load in (ContextSerializer.loads, load_call):
+        try:
+            load(data)
+        except DecodeError:
+            pass
+
+
+@fuzz
+@given(values, st.integers(0, 10_000), st.integers(0, 255))
+def test_a_changed_byte_fails_in_one_way_only(value: object, position: int, byte: int) -> None:
+    """One changed byte gives another value or a DecodeError, nothing else."""
+    data = bytearray(ContextSerializer.dumps(value))
+    data[position % len(data)] = byte
+    if b"r" in data or b"p" in data:  # LONG_BINPUT may ask for gigabytes of memo
+        return
+    try:
+        ContextSerializer.loads(bytes(data))
+    except DecodeError:
+        pass
+
+
+def test_shared_lists_do_not_explode() -> None:
+    """A small pickle that stands for 2 ** 30 values is refused at once."""
+    value: list[Any] = []
+    for _ in range(30):
+        value = [value, value]
+    with pytest.raises(DecodeError, match="twice"):
+        ContextSerializer.loads(pickle.dumps(value))
+
+
+def test_a_list_that_contains_itself_is_refused() -> None:
+    """A cyclic pickle ends."""
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(DecodeError):
+        ContextSerializer.loads(pickle.dumps(value))
+
+
+def test_a_value_that_could_not_be_read_is_not_written() -> None:
+    """More than the limit is refused where the value comes from, not in the worker."""
+    with pytest.raises(ValueLimitError, match=f"the limit is {MAX_BYTES}"):
+        ContextSerializer.dumps("x" * MAX_BYTES)
+
+
+def test_a_pickle_over_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bytes than the limit are refused before they are unpickled."""
+    data = ContextSerializer.dumps("x" * 20)
+    monkeypatch.setattr(serializer, "MAX_BYTES", len(data) - 1)
+    with pytest.raises(DecodeError, match="the limit is"):
+        ContextSerializer.loads(data)
+
+
+# --- Calls ---------------------------------------------------------------------------------
+
+
+@fuzz
+@given(st.lists(values, max_size=3), kwargs_of_values)
+def test_a_call_comes_back(args: list[object], kwargs: dict[str, object]) -> None:
+    """Function name and arguments come back, the arguments as they were passed."""
+    call = load_call(dump_call("shop.mail.send", args, kwargs))
+    assert same(call, ("shop.mail.send", None, tuple(args), kwargs))
+
+
+def test_a_stock_worker_can_make_the_call() -> None:
+    """Plain ``pickle.loads`` gives RQ's four-tuple; the function decodes what it is called with."""
+
+    def send(*args: Any, **kwargs: Any) -> Any:
+        return decode_arguments(args, kwargs)
+
+    data = dump_call("shop.mail.send", [1, date(2024, 1, 1)], {"to": {"a", "b"}})
+    name, instance, args, kwargs = pickle.loads(data)
+    assert (name, instance) == ("shop.mail.send", None)
+    assert send(*args, **kwargs) == ((1, date(2024, 1, 1)), {"to": {"a", "b"}})
+
+
+def test_the_name_can_be_read_alone() -> None:
+    """The function's name is read without decoding arguments that do not decode here."""
+    data = pickle.dumps(("shop.mail.send", None, [{"~": "nobody", "v": 1}], {}))
+    assert load_call_name(data) == "shop.mail.send"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("f", None, []),
+        ("f", None, [], {}, 1),
+        ["f", None, [], {}],
+        (1, None, [], {}),
+        ("f", "instance", [], {}),
+        ("f", None, (), {}),
+        ("f", None, [], []),
+        ("f", None, [], {1: 2}),
+        None,
+    ],
+)
+def test_another_shape_is_no_call(call: object) -> None:
+    """Job data that is not exactly RQ's call tuple is refused: RQ's own jobs have args as a tuple."""
+    for load in (load_call, load_call_name):
+        with pytest.raises(DecodeError, match="no call"):
+            load(pickle.dumps(call))
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "parameters", "path"),
+    [
+        ([{"lines": [object()]}], {}, ["order"], "argument order.lines[0]"),
+        ([1, object()], {}, [], "args[1]"),
+        ([1, 2, object()], {}, ["first"], "args[2]"),
+        ([], {"order": [object()]}, [], "argument order[0]"),
+        ([], {"order": object()}, ["other"], "argument order"),
+    ],
+)
+def test_the_error_names_the_argument(args: Any, kwargs: Any, parameters: Any, path: str) -> None:
+    """An argument that cannot travel is named as its function names it, where that is known."""
+    with pytest.raises(UnencodableValueError) as caught:
+        dump_call("f", args, kwargs, parameters)
+    assert caught.value.path == path
+
+
+def test_an_argument_that_does_not_decode_is_named() -> None:
+    """A tampered argument is named, too."""
+    with pytest.raises(DecodeError) as caught:
+        decode_arguments([], {"order": [{"~": "nobody", "v": 1}]})
+    assert caught.value.path == "argument order[0]"
+
+
+# --- Inflating -----------------------------------------------------------------------------
+
+
+@fuzz
+@given(st.binary(max_size=200))
+def test_inflating_reads_what_rq_reads(data: bytes) -> None:
+    """Compressed data, plain data, cut data and data with a tail give what RQ's own way gives."""
+    packed = zlib.compress(data)
+    for stored in (packed, data, packed[:-1], packed[: len(packed) // 2], packed + b"tail", b""):
+        try:
+            expected = zlib.decompress(stored)
+        except zlib.error:
+            expected = stored
+        assert bounded_inflate(stored, 1000) == expected
+
+
+@pytest.mark.parametrize("stored", [zlib.compress(b"x" * 11), b"x" * 11])
+def test_inflating_stops_at_the_limit(stored: bytes) -> None:
+    """More than the limit is refused, compressed or not."""
+    with pytest.raises(DecodeError, match="more than 10 bytes"):
+        bounded_inflate(stored, 10)
+
+
+def test_exactly_the_limit_is_inflated() -> None:
+    """The limit itself is allowed."""
+    assert bounded_inflate(zlib.compress(b"x" * 10), 10) == b"x" * 10
+
+
+def test_a_bomb_is_not_inflated() -> None:
+    """A small stream that would fill the memory is refused without filling it."""
+    packer = zlib.compressobj(9)
+    bomb = b"".join(packer.compress(bytes(1024 * 1024)) for _ in range(64)) + packer.flush()
+    with pytest.raises(DecodeError):
+        bounded_inflate(bomb, 100_000)

@@ -1,0 +1,76 @@
+"""What a worker runs, and what it refuses: one job, from Redis to its outcome.
+
+A job with an envelope runs as :class:`ctxjobs.rqjob.ContextJob` says: verify, restore, call, tear down,
+then its callbacks in contexts of their own. This file adds plain RQ jobs, which have no context to
+restore: an operator may allow them, by the names of their functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+from rq.job import Job
+
+from ctxjobs import rqcompat
+from ctxjobs.errors import PlainJobError
+from ctxjobs.propagation import run_job
+from ctxjobs.registry import registry
+from ctxjobs.rqjob import ContextJob
+from ctxjobs.snapshot import Snapshot
+
+_CALLBACK_FIELDS = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
+
+
+class WorkerJob(ContextJob):
+    """A job as a worker sees it.
+
+    Attributes:
+        allow_plain: Patterns (``fnmatch``) of the functions that plain RQ jobs may call.
+        system_app: Id of the app whose system context plain jobs run in; None runs them as RQ does.
+    """
+
+    allow_plain: ClassVar[Sequence[str]] = ("*",)
+    system_app: ClassVar[str | None] = None
+
+    def admit_plain(self, fields: Mapping[str, bytes]) -> None:
+        """Allow a plain job whose function and callbacks match a pattern.
+
+        Raises:
+            PlainJobError: One of them does not match, or the function is a job function, which never
+                runs without its envelope.
+        """
+        function = rqcompat.plain_function(fields.get("data", b""))
+        if function in registry.functions:
+            raise _without_envelope(self.id, function)
+        callbacks = (fields.get(name, b"").decode(errors="replace") for name in _CALLBACK_FIELDS)
+        if not all(self._allows(name) for name in (function, *callbacks) if name):
+            super().admit_plain(fields)
+
+    def _allows(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.allow_plain)
+
+    def run(self) -> Any:
+        """Run the job; a plain one in the system context."""
+        if self.refusal is not None or self.snapshot is not None:
+            return super().run()
+        if registry.functions.get(str(self.func_name)) is self.func:
+            raise _without_envelope(self.id, str(self.func_name))
+        if self.system_app is None:
+            return Job._execute(self)  # noqa: SLF001 - RQ's own way to run it
+        return run_job(self, Snapshot(self.system_app), lambda: self.func(*self.args, **self.kwargs))
+
+
+def worker_job(allow_plain: Sequence[str], system_app: str) -> type[WorkerJob]:
+    """The job class of a worker with these settings; RQ makes the instances."""
+    settings = {"allow_plain": tuple(allow_plain), "system_app": system_app}
+    return type("WorkerJob", (WorkerJob,), settings)
+
+
+def _without_envelope(job_id: str, function: str) -> PlainJobError:
+    return PlainJobError(
+        job_id,
+        f"{function} is a job function, and its job has no envelope: plain RQ or an older release wrote it",
+        f"Enqueue it with {function.rpartition('.')[2]}.enqueue(...) or through ctxjobs.Queue.",
+    )
