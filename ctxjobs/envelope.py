@@ -99,9 +99,8 @@ class Keyring:
 
     def __init__(self, keys: Sequence[str | bytes]) -> None:
         # itsdangerous signs with the last of its keys and verifies with all of them.
-        self._signer = Signer(
-            [_as_bytes(key) for key in reversed(keys)], salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256
-        )
+        oldest_first = [_as_bytes(key) for key in reversed(keys)]
+        self._signer = Signer(oldest_first, salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
         self.key_id = digest(self._signer.derive_key())[:8]
 
     def sign(self, message: bytes) -> bytes:

@@ -197,24 +197,31 @@ class JobFunction(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function, here and now."""
+        ...
 
     def options(self, **options: Unpack[Options]) -> Enqueuer[P]:
         """See :meth:`Enqueuer.options`."""
+        ...
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
         """See :meth:`Enqueuer.enqueue`."""
+        ...
 
     def enqueue_in(self, time_delta: timedelta | float, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
         """See :meth:`Enqueuer.enqueue_in`."""
+        ...
 
     def enqueue_at(self, datetime: datetime, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
         """See :meth:`Enqueuer.enqueue_at`."""
+        ...
 
     def enqueue_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[ContextJob]:
         """See :meth:`Enqueuer.enqueue_many`."""
+        ...
 
     def prepare(self) -> Prepared:
         """See :meth:`Enqueuer.prepare`."""
+        ...
 
 
 @overload
@@ -311,8 +318,8 @@ def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
 
 def _mark_coroutine_function(wrapper: Callable[..., Any]) -> None:
     """Calls of *wrapper* return coroutines; tell those who ask."""
-    if hasattr(inspect, "markcoroutinefunction"):  # Python 3.12
-        inspect.markcoroutinefunction(wrapper)
+    if mark := getattr(inspect, "markcoroutinefunction", None):  # Python 3.12
+        mark(wrapper)
     else:
         import asyncio.coroutines
 
@@ -340,7 +347,7 @@ def _run_under_stock_worker(stored: Job) -> Any:
             f"is not set, so job {stored.id} cannot be given its contexts. Set it to the app "
             "(module:attribute or module:factory()) for this 'rq worker', or run 'ctxjobs worker --app'.",
         )
-    own = ContextJob.fetch(stored.id, connection=stored.connection)
+    own = cast("ContextJob", ContextJob.fetch(stored.id, connection=stored.connection))
     result = own.run()
     return result if isinstance(result, Retry) else codec.encode(result, "result")
 

@@ -42,10 +42,12 @@ class RunningJob(Protocol):
     @property
     def id(self) -> str:
         """Its id."""
+        ...
 
     @property
     def snapshot(self) -> Snapshot | None:
         """What it was enqueued in; None for a plain RQ job."""
+        ...
 
 
 _cv_job: ContextVar[RunningJob] = ContextVar("ctxjobs.current_job")

@@ -62,6 +62,7 @@ class RegisteredFunction(Protocol):
 
     def prepare(self) -> Any:
         """Capture for one job of it (:class:`ctxjobs.propagation.Prepared`)."""
+        ...
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import inspect
 import io
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -45,7 +45,7 @@ def register_types() -> None:
     )
 
 
-def job_fields(raw: Mapping[Any, Any]) -> dict[str, bytes]:
+def job_fields(raw: dict[Any, Any]) -> dict[str, bytes]:
     """A job hash as Redis returned it, with text as keys."""
     return cast("dict[str, bytes]", decode_redis_hash(raw))
 
@@ -63,7 +63,7 @@ def set_call(job: Job, function: str, args: Any, kwargs: Any, data: bytes) -> No
 
 def stored_call(job: Job) -> bytes:
     """The bytes that stand for the call of *job* in Redis."""
-    return cast("bytes", job.data)
+    return job.data
 
 
 def plain_function(data: bytes) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import rq
 from rq.exceptions import NoSuchJobError
@@ -70,7 +70,9 @@ class ContextJob(Job):
     # --- made by the caller ---------------------------------------------------------------
 
     @classmethod
-    def create(cls, func: Any, args: Any = None, kwargs: Any = None, **options: Any) -> ContextJob:
+    def create(  # type: ignore[override]  # RQ's twenty options travel on as they are
+        cls, func: Any, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> ContextJob:
         """Make a job of *func*, and take its snapshot now.
 
         Args:
@@ -88,7 +90,7 @@ class ContextJob(Job):
         data = dump_call(function.path, tuple(args or ()), dict(kwargs or {}), function.parameters)
         # RQ's default description prints every argument into its logs.
         options["description"] = options.get("description") or function.path
-        job = super().create(function.path, args=args, kwargs=kwargs, **options)
+        job = cast("ContextJob", super().create(function.path, args=args, kwargs=kwargs, **options))
         rqcompat.set_call(job, function.path, args or (), kwargs or {}, data)
         job.serializer = ContextSerializer
         job.prepared = _prepared.get() or function.prepare()
@@ -118,7 +120,7 @@ class ContextJob(Job):
 
     # --- read from Redis ------------------------------------------------------------------
 
-    def restore(self, raw_data: Mapping[Any, Any]) -> None:
+    def restore(self, raw_data: dict[Any, Any]) -> None:
         """Take over what Redis holds; verify the envelope before anything of it is decoded.
 
         A job that does not verify is marked as refused: nothing of it is decoded, and RQ finds no
@@ -190,7 +192,7 @@ class ContextJob(Job):
 
     def _deserialize_data(self) -> None:
         if self._sealed is None:
-            super()._deserialize_data()
+            super()._deserialize_data()  # type: ignore[no-untyped-call]
             return
         data = rqcompat.stored_call(self)
         name, _, args, kwargs = load_call(data)
@@ -216,10 +218,14 @@ class ContextJob(Job):
         if self.refusal is not None:
             raise self.refusal
         if snapshot is None:
-            return super()._execute()
+            return self.execute_plain()
         function = self._resolve()
         args, kwargs = self.args, self.kwargs
         return run_job(self, snapshot, lambda: checked_result(function.func(*args, **kwargs)))
+
+    def execute_plain(self) -> Any:
+        """Run the function as RQ does."""
+        return super()._execute()
 
     def _resolve(self) -> RegisteredFunction:
         name = str(self.func_name)
@@ -270,7 +276,7 @@ class Queue(rq.Queue):
         kwargs: As for RQ's ``Queue``; ``connection`` is required.
     """
 
-    job_class: ClassVar[type[ContextJob]] = ContextJob
+    job_class: type[Job] = ContextJob
 
     def schedule_job(self, job: Any, datetime: Any, pipeline: Any = None, unique: bool = False) -> Any:
         """As RQ's, in one transaction; a job that is due later expires later."""
@@ -288,15 +294,14 @@ def find_function(func: Any) -> RegisteredFunction:
     Raises:
         NotAJobError: It is none.
     """
-    path = func if isinstance(func, str) else getattr(func, "path", "")
-    function = registry.functions.get(path)
-    if function is None and isinstance(func, str):
-        return _import_by_name(func)
-    if function is None or (function is not func and not isinstance(func, str)):
-        name = getattr(func, "__qualname__", repr(func))
+    if isinstance(func, str):
+        return registry.functions.get(func) or _import_by_name(func)
+    path = getattr(func, "path", None)
+    function = registry.functions.get(str(path))
+    if function is None or function is not func:
         reason = (None if path else rqcompat.why_not_importable(func)) or "it is not under @job"
         advice = "Put @job on a module-level function and pass ids to it; use rq.Queue for plain RQ jobs."
-        raise NotAJobError(name, reason, advice)
+        raise NotAJobError(getattr(func, "__qualname__", repr(func)), reason, advice)
     return function
 
 
@@ -323,9 +328,10 @@ def _import_by_name(path: str) -> RegisteredFunction:
         found = rqcompat.import_path(path)
     except Exception as exc:
         raise NotAJobError(path, f"it cannot be imported ({exc})", advice) from exc
-    if registry.functions.get(path) is not found:
+    function = registry.functions.get(path)
+    if function is None or function is not found:
         raise NotAJobError(path, "it is not under @job", advice)
-    return found
+    return function
 
 
 def _import_function(job_id: str, path: str) -> RegisteredFunction:
@@ -337,13 +343,11 @@ def _import_function(job_id: str, path: str) -> RegisteredFunction:
         raise UnknownFunctionError(
             job_id, f"{path} cannot be imported: {short_traceback(exc)}", advice
         ) from exc
-    if registry.functions.get(path) is not found:
-        raise UnknownFunctionError(
-            job_id,
-            f"{path} is not a job function",
-            "Put @job on it, as the outermost decorator.",
-        )
-    return found
+    function = registry.functions.get(path)
+    if function is None or function is not found:
+        reason = f"{path} is not a job function"
+        raise UnknownFunctionError(job_id, reason, "Put @job on it, as the outermost decorator.")
+    return function
 
 
 def _inflate(job_id: str, data: bytes) -> bytes:

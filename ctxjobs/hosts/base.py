@@ -32,9 +32,11 @@ class Layer(Protocol):
 
     def push(self) -> None:
         """Make it the active one."""
+        ...
 
     def pop(self, exc: BaseException | None = ..., /) -> None:
         """Run its teardown functions with *exc*, then make the previous one active."""
+        ...
 
 
 class Host(Protocol):
@@ -50,45 +52,59 @@ class Host(Protocol):
     @property
     def import_name(self) -> str:
         """The module that the app was made in; the default of its id."""
+        ...
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The app's configuration."""
+        ...
 
     def active(self) -> Active | None:
         """The contexts of this app, if its application context is the innermost one."""
+        ...
 
     def read_environ(self, active: Active) -> Mapping[str, Any] | None:
         """The WSGI environ of the active request; None outside of one."""
+        ...
 
     def read_route(self, active: Active) -> tuple[str | None, str | None]:
         """Endpoint and URL rule that the active request matched."""
+        ...
 
     def read_body(self, active: Active, limit_bytes: int) -> bytes | None:
         """The body of the active request; None if it is longer, or was already consumed."""
+        ...
 
     def read_session(self, active: Active, names: Collection[str]) -> Mapping[str, Any] | None:
         """The session's values under *names*, without marking it as accessed; None without a session."""
+        ...
 
     def read_g(self, active: Active) -> Mapping[str, Any]:
         """Everything on ``g``."""
+        ...
 
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
         """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed."""
+        ...
 
     def check(self, layers: Sequence[Layer], snapshot: Snapshot) -> None:
         """Raise if the contexts, now pushed, are not the ones that were captured."""
+        ...
 
     def written_in_vain(self, layers: Sequence[Layer]) -> Sequence[str]:
         """What a job did to its contexts that has no effect, such as writing to the session."""
+        ...
 
     def left_behind(self, own: Sequence[Layer]) -> Layer | None:
         """The innermost active context that is not one of *own*."""
+        ...
 
     @classmethod
     def accepts(cls, app: Any) -> bool:
         """Whether *app* belongs to this framework."""
+        ...
 
     @classmethod
     def context_vars(cls) -> tuple[ContextVar[Any], ...]:
         """The variables that hold this framework's contexts."""
+        ...

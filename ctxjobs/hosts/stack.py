@@ -124,5 +124,5 @@ def _note(exc: BaseException, errors: Sequence[BaseException]) -> None:
         if error is exc:
             continue
         _log.error("teardown raised after %s: %s", type(exc).__name__, error, exc_info=error)
-        if hasattr(exc, "add_note"):  # Python 3.11
-            exc.add_note(f"Afterwards its teardown raised {type(error).__name__}: {error}")
+        if add_note := getattr(exc, "add_note", None):  # Python 3.11
+            add_note(f"Afterwards its teardown raised {type(error).__name__}: {error}")

@@ -226,8 +226,8 @@ class App(UrlBuilding):
             response = to_response(self.response_class, body, request.environ)
         except (TypeError, ValueError) as error:
             raise ViewResultError(request.endpoint, str(error)) from error
-        if isinstance(status, (str, bytes)):
-            response.status = status  # type: ignore[assignment]  # Werkzeug's setter takes more than its getter gives
+        if isinstance(status, str):
+            response.status = status
         elif status is not None:
             response.status_code = status
         response.headers.update(headers or ())
@@ -238,14 +238,13 @@ def _run_in_new_loop(function: Function) -> Function:
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         def work() -> Any:
-            return asyncio.run(function(*args, **kwargs))
+            return asyncio.run(function(*args, **kwargs))  # its task runs in a copy of the contextvars
 
-        context = copy_context()
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return context.run(work)
+            return work()
         with ThreadPoolExecutor(1) as executor:
-            return executor.submit(context.run, work).result()
+            return executor.submit(copy_context().run, work).result()
 
     return run

@@ -206,11 +206,11 @@ def test_decoding_does_not_wake_a_lazy_module(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "name", ["os:system", "builtins:dict", "os:path.join", "nowhere:X", "", ":", "tuple", "enum:Enum"]
+    "name", ["os:system", "builtins:dict", "os:path.join", "nowhere:X", "", ":", "tuple"]
 )
 def test_a_name_that_is_no_enum_is_refused(name: str) -> None:
     """Nothing but members of Enums can be reached by name."""
-    with pytest.raises(DecodeError):
+    with pytest.raises(DecodeError, match="no Enum"):
         codec.decode({"~": "enum", "v": [name, "ls"]})
 
 
@@ -231,7 +231,7 @@ def test_an_unknown_member_is_refused() -> None:
         ({"odd key": Unknown()}, "g.order['odd key']"),
         ({7: (1, Unknown())}, "g.order[7][1]"),
         ({(1, 2): Unknown()}, "g.order[...]"),
-        ({"k" * 100: Unknown()}, "g.order." + "k" * 37 + "..."),
+        ({"k" * 100: Unknown()}, f"g.order['{'k' * 37}...']"),
         ({Unknown: 1}, "g.order.keys()"),
         ({"\ud800": 1}, "g.order.keys()"),
         ([Price(amount=Unknown())], "g.order[0].amount"),
@@ -241,8 +241,7 @@ def test_an_unknown_member_is_refused() -> None:
 )
 def test_the_path_leads_to_the_culprit(value: object, path: str) -> None:
     """An error names the place of the value that cannot travel, as one would write it."""
-    actual = refusal(value).path
-    assert actual == path or (path.endswith("...") and actual.startswith("g.order['kkk"))
+    assert refusal(value).path == path
 
 
 def test_the_message_says_where_what_and_what_to_do() -> None:

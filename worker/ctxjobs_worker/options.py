@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_NO_REDIS: Final = 3
@@ -49,7 +51,7 @@ class WorkerOptions:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> WorkerOptions:
         """Read what :meth:`to_message` wrote."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in message.items()})
+        return msgspec.convert(message, cls)
 
     def resolved(self, url: str, queues: tuple[str, ...]) -> WorkerOptions:
         """These options, with *url* and *queues* where they are silent."""

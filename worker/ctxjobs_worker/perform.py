@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
-from rq.job import Job
-
 from ctxjobs import rqcompat
 from ctxjobs.errors import PlainJobError
 from ctxjobs.propagation import run_job
@@ -55,11 +53,11 @@ class WorkerJob(ContextJob):
         """Run the job; a plain one in the system context."""
         if self.refusal is not None or self.snapshot is not None:
             return super().run()
-        if registry.functions.get(str(self.func_name)) is self.func:
+        if registry.functions.get(str(self.func_name)) is self.func:  # its module was only imported now
             raise _without_envelope(self.id, str(self.func_name))
         if self.system_app is None:
-            return Job._execute(self)  # noqa: SLF001 - RQ's own way to run it
-        return run_job(self, Snapshot(self.system_app), lambda: self.func(*self.args, **self.kwargs))
+            return self.execute_plain()
+        return run_job(self, Snapshot(self.system_app), self.execute_plain)
 
 
 def worker_job(allow_plain: Sequence[str], system_app: str) -> type[WorkerJob]:

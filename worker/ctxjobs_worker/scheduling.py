@@ -42,7 +42,7 @@ class Scheduling:
     """
 
     def __init__(self, queues: Sequence[str], connection: Redis, logging_level: str) -> None:
-        self._scheduler = RQScheduler(
+        self._scheduler: Any = RQScheduler(
             list(queues), connection=connection, serializer=Verbatim, logging_level=logging_level
         )
 

@@ -11,10 +11,10 @@ import signal
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from rq.exceptions import StopRequested
 from rq.worker import SimpleWorker
-from rq.worker.base import StopRequested
 
 from ctxjobs.rqjob import Queue
 from ctxjobs_worker.perform import WorkerJob, worker_job
@@ -37,7 +37,7 @@ class Worker(SimpleWorker):
     """
 
     job_class = WorkerJob
-    queue_class: ClassVar[type[Queue]] = Queue
+    queue_class = Queue
 
     def __init__(
         self, *args: Any, allow_plain: Sequence[str] | None = None, system_app: str = "", **kwargs: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from types import SimpleNamespace
@@ -20,6 +21,20 @@ from ctxjobs.errors import ConfigError, ContextError, SetupError, TeardownError,
 
 class BoomError(Exception):
     """What the tests raise."""
+
+
+@dataclass
+class Point:
+    """A value that JSON lacks."""
+
+    x: int
+
+
+class Html:
+    """Another one."""
+
+    def __html__(self) -> str:
+        return "<b>"
 
 
 def fail() -> None:
@@ -124,7 +139,7 @@ def test_handler_for_500(web: Any) -> None:
     """R35: a handler for 500 makes the page of an unhandled error, and after_request sees it."""
     app = web.app(PROPAGATE_EXCEPTIONS=False)
     app.errorhandler(500)(lambda error: repr(error.original_exception))
-    app.after_request(lambda response: web.Response(f"{response.text}!"))
+    app.after_request(lambda response: web.Response(f"{response.get_data(as_text=True)}!"))
     app.add_url_rule("/a", "a", fail)
     assert app.test_client().get("/a").text == "BoomError()!"
 
@@ -230,7 +245,11 @@ def test_shortcuts_for_methods(web: Any, method: str) -> None:
         lambda: ("text", {"X-A": "b"}),
         lambda: ("text", [("X-A", "b")]),
         lambda: ({"a": 1}, 201, {"X-A": "b"}),
+        lambda: ("text", 201, [("X-A", "b")]),
+        lambda: (WerkzeugResponse("plain"), "299 ODD"),
+        lambda: {"data": Point(1), "html": Html()},
         lambda: NotFound("gone"),
+        lambda: NotFound(response=WerkzeugResponse("in it", 410)),
         lambda: WerkzeugResponse("plain", 202, {"X-A": "b"}),
         lambda: (WerkzeugResponse("plain"), 203),
     ],
@@ -251,7 +270,7 @@ def test_wrong_result(web: Any, result: Any) -> None:
 
 def test_wrong_result_names_the_endpoint(native: Any) -> None:
     """The error for a wrong result names the endpoint and what may be returned."""
-    with pytest.raises(ViewResultError, match="endpoint 'a' returned None, or nothing. Return str"):
+    with pytest.raises(ViewResultError, match=r"endpoint 'a' returned None, or nothing\. Return str"):
         returning(native.app(), None)
 
 
@@ -273,6 +292,35 @@ def test_json_request(web: Any) -> None:
     client = app.test_client()
     assert client.post("/a", json={"x": 1}).json == {"got": {"x": 1}}
     assert client.post("/a", data="{", content_type="application/json").status_code == 400
+
+
+def test_debug_says_what_was_wrong(web: Any) -> None:
+    """In debug mode a 400 names the missing form key, and what is wrong with the JSON."""
+    app = web.app(DEBUG=True)
+    app.post("/key", endpoint="key")(lambda: web.globals.request.form["missing"])
+    app.post("/json", endpoint="json")(lambda: web.globals.request.json)
+    app.testing = False
+    client = app.test_client()
+    if web.name == "native":  # Flask raises it in debug mode instead
+        assert "missing" in client.post("/key").text
+    assert "Failed to decode JSON" in client.post("/json", data="{", content_type="application/json").text
+
+
+def test_failing_after_request_in_a_500(web: Any, caplog: Any) -> None:
+    """R35: if an after_request function fails too, the 500 is sent and the failure logged."""
+    app = web.app(PROPAGATE_EXCEPTIONS=False)
+    app.after_request(lambda response: fail())
+    app.add_url_rule("/a", "a", fail)
+    assert app.test_client().get("/a").status_code == 500
+    assert len(caplog.records) == 2
+
+
+def test_failing_after_request(web: Any) -> None:
+    """R35: an after_request function that fails makes an unhandled error of a good response."""
+    app = web.app()
+    app.after_request(lambda response: fail())
+    with pytest.raises(BoomError):
+        returning(app, "x")
 
 
 # --- URLs -------------------------------------------------------------------------------------------
@@ -324,7 +372,7 @@ def test_url_for_without_server_name(web: Any) -> None:
 
 def test_url_for_outside(native: Any) -> None:
     """R2: url_for outside of any context is the error of the app context."""
-    with pytest.raises(ContextError, match="^Working outside of application context"):
+    with pytest.raises(ContextError, match=r"^Working outside of application context"):
         native.helpers.url_for("item")
 
 
@@ -350,7 +398,7 @@ def test_build_error(web: Any) -> None:
         asked.append((endpoint, sorted(values)))
         raise error
 
-    app.url_build_error_handlers.append(first)
+    app.url_build_error_handlers.extend([first, lambda error, endpoint, values: None])
     with app.test_request_context():
         with pytest.raises(BuildError):
             web.helpers.url_for("nothing")
@@ -387,3 +435,16 @@ def test_name_of_a_script(native: Any) -> None:
     """An app of __main__ is named after the script."""
     assert native.App("__main__").name == Flask("__main__").name
     assert native.App("shop.web").name == "shop.web"
+
+
+def test_logger(web: Any) -> None:
+    """The logger has the app's name, and passes debug lines in debug mode."""
+    app = web.App("shop.of.a.name.of.its.own." + web.name)
+    app.debug = True
+    assert (app.logger.name, app.logger.level) == (app.name, logging.DEBUG)
+
+
+def test_base_url_excludes_its_parts(native: Any) -> None:
+    """R16: a base URL together with a subdomain is a ConfigError."""
+    with pytest.raises(ConfigError, match="leave out subdomain"):
+        native.app().test_request_context(base_url="http://a.test", subdomain="b")

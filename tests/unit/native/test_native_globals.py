@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.local import LocalProxy
 
+import ctxjobs
 from ctxjobs.native.globals import _cv_app, _cv_request
 
+ROOT = Path(ctxjobs.__file__).parents[1]
 APP = "Working outside of application context."
 REQUEST = "Working outside of request context."
 PROXIES = {
@@ -21,6 +26,12 @@ PROXIES = {
     "session": REQUEST,
     "request_ctx": REQUEST,
 }
+
+
+def test_testing_is_not_loaded() -> None:
+    """Importing the app loads nothing that is for tests alone."""
+    code = "import sys, ctxjobs.native.app; print({'werkzeug.test', 'ctxjobs.native.testing'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip() == "set()"
 
 
 @pytest.mark.parametrize("name", PROXIES)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from werkzeug.wsgi import ClosingIterator
 
 from ctxjobs.errors import ContextPopError
 
@@ -202,6 +203,16 @@ def test_abandoned_stream_is_torn_down(native: Any) -> None:
     stream.close()
     assert (log[0], log[1], isinstance(log[2], GeneratorExit)) == (None, "closed", True)
     assert native.active() == (None, None)
+
+
+def test_stream_closes_what_it_wraps(web: Any) -> None:
+    """R32: an iterable that is not a generator is closed when it is read to its end."""
+    log: list[str] = []
+    with web.app().test_request_context():
+        assert list(
+            web.helpers.stream_with_context(ClosingIterator(["a"], lambda: log.append("closed")))
+        ) == ["a"]
+    assert log == ["closed"]
 
 
 @pytest.mark.parametrize("loop_runs", [False, True])

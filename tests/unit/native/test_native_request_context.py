@@ -202,6 +202,16 @@ def test_session_is_opened_once(web: Any) -> None:
         assert (web.globals.session["x"], "x" in web.globals.g) == (1, False)
 
 
+def test_pushed_twice_tears_down_once(web: Any) -> None:
+    """R11: of n pushes of one request context, only the n-th pop tears down, with its app context."""
+    app = make_app(web)
+    with app.test_request_context("/a") as ctx:
+        with ctx:
+            pass
+        assert (app.seen, web.globals.request.path) == ([], "/a")
+    assert app.seen == [("request", None), ("app", None)]
+
+
 def test_no_secret_key(web: Any) -> None:
     """R23: without a secret key the session is empty, readable, and refuses every write."""
     app = web.App("shop")

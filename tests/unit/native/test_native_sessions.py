@@ -156,8 +156,10 @@ def test_with_client_preserves(web: Any) -> None:
     torn_down: list[Any] = []
     app.teardown_request(torn_down.append)
     app.teardown_appcontext(torn_down.append)
+    app.before_request(lambda: setattr(web.globals.g, "x", 1))
     with app.test_client() as client:
         client.get("/set/1")
+        assert web.globals.g.x == 1
         assert (web.globals.request.path, web.globals.session["x"], len(torn_down)) == ("/set/1", "1", 2)
         client.get("/get")
         assert (web.globals.request.path, len(torn_down)) == ("/get", 6)
@@ -222,3 +224,12 @@ def test_custom_interface_may_open_nothing(native: Any) -> None:
     app = make_app(native)
     app.session_interface = Interface()
     assert app.test_client().get("/get").text == "nothing"
+
+
+def test_interface_has_to_be_complete(web: Any) -> None:
+    """R23: an interface must say how to open and how to save."""
+    interface = web.sessions.SessionInterface()
+    with pytest.raises(NotImplementedError):
+        interface.open_session(None, None)
+    with pytest.raises(NotImplementedError):
+        interface.save_session(None, None, None)
