@@ -1,40 +1,19 @@
-"""The way of a request through an app (R34 to R36, R38): functions, errors, results of views, URLs."""
+"""The way of a request through an app (R34 to R36): functions around it, errors, the lock of the setup."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 import pytest
-from flask import Flask
-from werkzeug.exceptions import HTTPException, NotFound
-from werkzeug.routing import BuildError
-from werkzeug.wrappers import Response as WerkzeugResponse
+from werkzeug.exceptions import HTTPException
 
-from ctxjobs.errors import ConfigError, ContextError, SetupError, TeardownError, ViewResultError
+from ctxjobs.errors import ConfigError, SetupError, TeardownError
 
 
 class BoomError(Exception):
     """What the tests raise."""
-
-
-@dataclass
-class Point:
-    """A value that JSON lacks."""
-
-    x: int
-
-
-class Html:
-    """Another one."""
-
-    def __html__(self) -> str:
-        return "<b>"
 
 
 def fail() -> None:
@@ -222,90 +201,6 @@ def test_handler_of_an_unknown_status(native: Any) -> None:
         native.app().errorhandler(299)
 
 
-@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
-def test_shortcuts_for_methods(web: Any, method: str) -> None:
-    """Each shortcut registers its method, and OPTIONS is answered with it."""
-    app = web.app()
-    getattr(app, method)("/a")(lambda: "ok")
-    client = app.test_client()
-    assert getattr(client, method)("/a").text == "ok"
-    assert method.upper() in client.options("/a").allow
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: "text",
-        lambda: b"bytes",
-        lambda: {"b": 1, "a": [UUID(int=1), Decimal("1.5"), datetime(2025, 1, 2, tzinfo=timezone.utc)]},
-        lambda: ["a"],
-        lambda: iter(["a", "b"]),
-        lambda: ("text", 201),
-        lambda: ("text", "201 MADE"),
-        lambda: ("text", {"X-A": "b"}),
-        lambda: ("text", [("X-A", "b")]),
-        lambda: ({"a": 1}, 201, {"X-A": "b"}),
-        lambda: ("text", 201, [("X-A", "b")]),
-        lambda: (WerkzeugResponse("plain"), "299 ODD"),
-        lambda: {"data": Point(1), "html": Html()},
-        lambda: NotFound("gone"),
-        lambda: NotFound(response=WerkzeugResponse("in it", 410)),
-        lambda: WerkzeugResponse("plain", 202, {"X-A": "b"}),
-        lambda: (WerkzeugResponse("plain"), 203),
-    ],
-)
-def test_results_of_views(webs: Any, make: Any) -> None:
-    """A view's result makes the same status, headers and body as in Flask."""
-    responses = [returning(web.app(), make()) for web in webs]
-    first, second = ((r.status, sorted(r.headers), r.headers["Content-Type"], r.data) for r in responses)
-    assert first == second
-
-
-@pytest.mark.parametrize("result", [None, ("a", 1, {}, 2), 3, {"x": object()}])
-def test_wrong_result(web: Any, result: Any) -> None:
-    """A result that is no response is a TypeError."""
-    with pytest.raises(TypeError):
-        returning(web.app(), result)
-
-
-def test_wrong_result_names_the_endpoint(native: Any) -> None:
-    """The error for a wrong result names the endpoint and what may be returned."""
-    with pytest.raises(ViewResultError, match=r"endpoint 'a' returned None, or nothing\. Return str"):
-        returning(native.app(), None)
-
-
-def test_limits_come_from_the_configuration(web: Any) -> None:
-    """The request's limits are the app's until they are set on the request; outside, Werkzeug's."""
-    app = web.app(MAX_CONTENT_LENGTH=3, MAX_FORM_PARTS=4, MAX_FORM_MEMORY_SIZE=5)
-    names = ("max_content_length", "max_form_parts", "max_form_memory_size")
-    with app.test_request_context() as ctx:
-        assert [getattr(ctx.request, name) for name in names] == [3, 4, 5]
-        ctx.request.max_content_length = 7
-        assert ctx.request.max_content_length == 7
-    assert [getattr(app.test_request_context().request, name) for name in names] == [None, 1000, 500_000]
-
-
-def test_json_request(web: Any) -> None:
-    """A request's JSON is read; wrong JSON is a 400."""
-    app = web.app()
-    app.post("/a")(lambda: {"got": web.globals.request.json})
-    client = app.test_client()
-    assert client.post("/a", json={"x": 1}).json == {"got": {"x": 1}}
-    assert client.post("/a", data="{", content_type="application/json").status_code == 400
-
-
-def test_debug_says_what_was_wrong(web: Any) -> None:
-    """In debug mode a 400 names the missing form key, and what is wrong with the JSON."""
-    app = web.app(DEBUG=True)
-    app.post("/key", endpoint="key")(lambda: web.globals.request.form["missing"])
-    app.post("/json", endpoint="json")(lambda: web.globals.request.json)
-    app.testing = False
-    client = app.test_client()
-    if web.name == "native":  # Flask raises it in debug mode instead
-        assert "missing" in client.post("/key").text
-    assert "Failed to decode JSON" in client.post("/json", data="{", content_type="application/json").text
-
-
 def test_failing_after_request_in_a_500(web: Any, caplog: Any) -> None:
     """R35: if an after_request function fails too, the 500 is sent and the failure logged."""
     app = web.app(PROPAGATE_EXCEPTIONS=False)
@@ -321,130 +216,3 @@ def test_failing_after_request(web: Any) -> None:
     app.after_request(lambda response: fail())
     with pytest.raises(BoomError):
         returning(app, "x")
-
-
-# --- URLs -------------------------------------------------------------------------------------------
-
-
-def make_app(web: Any, **config: Any) -> Any:
-    app = web.app(**config)
-    app.add_url_rule("/item/<int:number>", "item", lambda number: "")
-    return app
-
-
-@pytest.mark.parametrize(
-    ("values", "url"),
-    [
-        ({}, "/root/item/1"),
-        ({"q": "a b"}, "/root/item/1?q=a+b"),
-        ({"_anchor": "x y"}, "/root/item/1#x%20y"),
-        ({"_external": True}, "http://shop.test/root/item/1"),
-        ({"_scheme": "https"}, "https://shop.test/root/item/1"),
-        ({"_scheme": "https", "_external": True}, "https://shop.test/root/item/1"),
-    ],
-)
-def test_url_for_in_a_request(web: Any, values: Any, url: str) -> None:
-    """R38: in a request, url_for is relative unless asked, with host and root of the environ."""
-    with make_app(web).test_request_context(base_url="http://shop.test/root"):
-        assert web.helpers.url_for("item", number=1, **values) == url
-
-
-def test_url_for_prefers_server_name(web: Any) -> None:
-    """R38: in a request, the host of SERVER_NAME replaces the request's."""
-    with make_app(web, SERVER_NAME="shop.test").test_request_context(base_url="http://other.test"):
-        assert web.helpers.url_for("item", number=1, _external=True) == "http://shop.test/item/1"
-
-
-def test_url_for_in_an_app_context(web: Any) -> None:
-    """R38: in an app context, url_for is external, by the configuration alone; so is app.url_for outside."""
-    app = make_app(web, SERVER_NAME="shop.test", APPLICATION_ROOT="/root", PREFERRED_URL_SCHEME="https")
-    with app.app_context():
-        urls = web.helpers.url_for("item", number=1), web.helpers.url_for("item", number=1, _external=False)
-    assert urls == ("https://shop.test/root/item/1", "/root/item/1")
-    assert app.url_for("item", number=1) == urls[0]
-
-
-def test_url_for_without_server_name(web: Any) -> None:
-    """R38: in an app context without SERVER_NAME, url_for is a RuntimeError that names it."""
-    with make_app(web).app_context(), pytest.raises(RuntimeError, match="SERVER_NAME"):
-        web.helpers.url_for("item", number=1)
-
-
-def test_url_for_outside(native: Any) -> None:
-    """R2: url_for outside of any context is the error of the app context."""
-    with pytest.raises(ContextError, match=r"^Working outside of application context"):
-        native.helpers.url_for("item")
-
-
-def test_scheme_of_a_relative_url(web: Any) -> None:
-    """R38: a scheme for a URL that is not external is a ValueError."""
-    with make_app(web).test_request_context(), pytest.raises(ValueError, match="_scheme"):
-        web.helpers.url_for("item", number=1, _scheme="https", _external=False)
-
-
-def test_url_defaults(web: Any) -> None:
-    """R38: url_defaults functions fill in values."""
-    app = make_app(web)
-    app.url_defaults(lambda endpoint, values: values.setdefault("number", 9))
-    with app.test_request_context():
-        assert web.helpers.url_for("item") == "/item/9"
-
-
-def test_build_error(web: Any) -> None:
-    """R38: handlers are asked in turn, one that raises BuildError is skipped; without a URL it is raised."""
-    app, asked = make_app(web), []
-
-    def first(error: Any, endpoint: str, values: Any) -> None:
-        asked.append((endpoint, sorted(values)))
-        raise error
-
-    app.url_build_error_handlers.extend([first, lambda error, endpoint, values: None])
-    with app.test_request_context():
-        with pytest.raises(BuildError):
-            web.helpers.url_for("nothing")
-        app.url_build_error_handlers.append(lambda error, endpoint, values: "/fallback")
-        assert web.helpers.url_for("nothing", x=1) == "/fallback"
-    assert asked[0] == ("nothing", ["_anchor", "_external", "_method", "_scheme"])
-
-
-@pytest.mark.parametrize(
-    ("matching", "rule", "base_url", "args"),
-    [
-        ({"subdomain_matching": True}, {"subdomain": "<lang>"}, "http://de.shop.test", {"lang": "de"}),
-        ({"host_matching": True}, {"host": "<name>.test"}, "http://a.test", {"name": "a"}),
-        ({}, {"subdomain": "www"}, "http://www.shop.test", None),
-    ],
-    ids=["subdomain", "host", "off"],
-)
-def test_subdomain_and_host_matching(web: Any, matching: Any, rule: Any, base_url: str, args: Any) -> None:
-    """R16: subdomain and host are matched where the app was made for it, and only there."""
-    app = web.App("shop", **matching, **({"static_folder": None} if web.name == "flask" else {}))
-    app.config["SERVER_NAME"] = "shop.test"
-    app.add_url_rule("/a", "a", fail, **rule)
-    with app.test_request_context("/a", base_url=base_url) as ctx:
-        assert ctx.request.view_args == args
-
-
-def test_configuration_has_flasks_defaults(native: Any) -> None:
-    """Every configuration key has the default that it has in Flask."""
-    ours, theirs = native.App("a").config, Flask("a").config
-    assert ours == {key: theirs[key] for key in ours}
-
-
-def test_name_of_a_script(native: Any) -> None:
-    """An app of __main__ is named after the script."""
-    assert native.App("__main__").name == Flask("__main__").name
-    assert native.App("shop.web").name == "shop.web"
-
-
-def test_logger(web: Any) -> None:
-    """The logger has the app's name, and passes debug lines in debug mode."""
-    app = web.App("shop.of.a.name.of.its.own." + web.name)
-    app.debug = True
-    assert (app.logger.name, app.logger.level) == (app.name, logging.DEBUG)
-
-
-def test_base_url_excludes_its_parts(native: Any) -> None:
-    """R16: a base URL together with a subdomain is a ConfigError."""
-    with pytest.raises(ConfigError, match="leave out subdomain"):
-        native.app().test_request_context(base_url="http://a.test", subdomain="b")
