@@ -192,7 +192,7 @@ class ContextJob(Job):
 
     def _deserialize_data(self) -> None:
         if self._sealed is None:
-            super()._deserialize_data()  # type: ignore[no-untyped-call]
+            cast("Any", super())._deserialize_data()
             return
         data = rqcompat.stored_call(self)
         name, _, args, kwargs = load_call(data)

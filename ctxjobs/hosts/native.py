@@ -44,6 +44,6 @@ class NativeHost(WerkzeugHost):
         return cls
 
     def implicit_app_context(self, request_context: Any) -> Any:
-        """The application context in the newest of the request context's tokens."""
-        tokens = request_context._cv_tokens  # noqa: SLF001
-        return tokens[-1][1] if tokens else None
+        """The application context that the newest push brought."""
+        brought = request_context._app_contexts  # noqa: SLF001
+        return brought[-1] if brought else None

@@ -46,7 +46,7 @@ class EnvironBuilder(werkzeug.test.EnvironBuilder):
         ConfigError: *base_url* together with *subdomain* or *url_scheme*.
     """
 
-    json_dumps = AppJSON.dumps  # type: ignore[assignment]  # a function of ours in place of json's
+    json_dumps: Any = AppJSON.dumps
 
     def __init__(
         self,
