@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from ctxjobs.connection import connection_of
 from ctxjobs.errors import UnboundJobError
-from ctxjobs.jobs import JobFunction, Options, connection_of, decorate
+from ctxjobs.jobs import JobFunction, Options, decorate
 from ctxjobs.registry import BoundApp, choose_app, registry
 from ctxjobs.rqjob import Queue
 

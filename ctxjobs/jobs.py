@@ -1,32 +1,30 @@
 """``@job``: a function that can be enqueued, and stays a function.
 
-The public way to enqueue, over RQ's Queue; and what a job function does when a stock ``rq worker``
-calls it. May import the floor of RQ's jobs; knows no worker and no CLI.
+The public way to enqueue, over RQ's Queue. May import the floors of RQ's jobs and of the stock
+worker; knows no worker of ours and no CLI.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, cast, overload
 
-import redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from rq import Callback, Repeat, Retry
 from rq.group import Group
 from rq.job import Dependency, Job, JobStatus
 
-from ctxjobs import codec, rqcompat
-from ctxjobs.config import safe_url
-from ctxjobs.errors import ConfigError, NotAJobError, RedisUnavailableError
+from ctxjobs import rqcompat
+from ctxjobs.connection import connection_of, translated
+from ctxjobs.errors import NotAJobError
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import Prepared, current_job, prepare
-from ctxjobs.registry import BoundApp, load_apps, registry
+from ctxjobs.registry import BoundApp, registry
 from ctxjobs.rqjob import ContextJob, Queue, prepared_with
+from ctxjobs.stock import run_stored, stored_job
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -176,7 +174,7 @@ class Enqueuer(Generic[P]):
         own = ("queue", "capture", "group")
         options = {name: value for name, value in self._options.items() if name not in own}
         name = self._options.get("queue") or prepared.app.settings.queue
-        with prepared_with(prepared), _translated(prepared.app):
+        with prepared_with(prepared), translated(prepared.app):
             yield Queue(name, connection=connection_of(prepared.app)), options
 
 
@@ -261,41 +259,13 @@ def decorate(
     return _wrap(func, Enqueuer(f"{func.__module__}.{func.__qualname__}", apps, cast("Options", options)))
 
 
-def connection_of(app: BoundApp) -> redis.Redis:
-    """The Redis that carries the jobs of *app*.
-
-    Raises:
-        ConfigError: Nothing names one.
-    """
-    if not app.settings.redis_url:
-        raise ConfigError(
-            "CTXJOBS_REDIS_URL",
-            f"is not set for app {app.id!r}; set it in the app's config or in the environment, such as "
-            "redis://localhost:6379/0.",
-        )
-    return _connect(app.settings.redis_url)
-
-
-@functools.cache
-def _connect(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url)
-
-
-@contextmanager
-def _translated(app: BoundApp) -> Iterator[None]:
-    try:
-        yield
-    except RedisConnectionError as exc:
-        raise RedisUnavailableError(safe_url(str(app.settings.redis_url)), str(exc)) from exc
-
-
 def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
     path = f"{func.__module__}.{func.__qualname__}"
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        stored = None if current_job else _stock_job(path)
-        return func(*args, **kwargs) if stored is None else _run_under_stock_worker(stored)
+        stored = None if current_job else stored_job(path)
+        return func(*args, **kwargs) if stored is None else run_stored(stored)
 
     if inspect.iscoroutinefunction(func):
         _mark_coroutine_function(wrapper)
@@ -324,34 +294,3 @@ def _mark_coroutine_function(wrapper: Callable[..., Any]) -> None:
         import asyncio.coroutines
 
         wrapper._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-# --- under a stock ``rq worker`` -----------------------------------------------------------
-
-
-def _stock_job(path: str) -> Job | None:
-    """The job that a stock RQ worker runs, if it is one of the function *path*."""
-    stored = rqcompat.running_job()
-    if stored is None or isinstance(stored, ContextJob) or stored.func_name != path:
-        return None
-    return stored
-
-
-def _run_under_stock_worker(stored: Job) -> Any:
-    """Run *stored* in its contexts, from what Redis holds and not from what RQ decoded."""
-    if specs := os.environ.get("CTXJOBS_APP"):
-        _load_once(specs)
-    elif not registry.apps:
-        raise ConfigError(
-            "CTXJOBS_APP",
-            f"is not set, so job {stored.id} cannot be given its contexts. Set it to the app "
-            "(module:attribute or module:factory()) for this 'rq worker', or run 'ctxjobs worker --app'.",
-        )
-    own = cast("ContextJob", ContextJob.fetch(stored.id, connection=stored.connection))
-    result = own.run()
-    return result if isinstance(result, Retry) else codec.encode(result, "result")
-
-
-@functools.cache
-def _load_once(specs: str) -> None:
-    load_apps(specs.split())

@@ -61,6 +61,11 @@ def set_call(job: Job, function: str, args: Any, kwargs: Any, data: bytes) -> No
     job._data = data
 
 
+def evaluate_plain_call(job: Job) -> None:
+    """Let RQ decode the call of a plain job, with RQ's serializer."""
+    cast("Any", Job._deserialize_data)(job)
+
+
 def stored_call(job: Job) -> bytes:
     """The bytes that stand for the call of *job* in Redis."""
     return job.data

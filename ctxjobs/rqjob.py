@@ -22,17 +22,11 @@ from rq.timeouts import JobTimeoutException
 
 from ctxjobs import codec, rqcompat
 from ctxjobs.envelope import Binding, Envelope, digest, seal, unseal
-from ctxjobs.errors import (
-    DecodeError,
-    EnvelopeMismatchError,
-    JobRefusedError,
-    NotAJobError,
-    PlainJobError,
-    UnknownFunctionError,
-)
+from ctxjobs.errors import DecodeError, EnvelopeMismatchError, JobRefusedError, PlainJobError
+from ctxjobs.functions import find_function, import_function
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, run_job
-from ctxjobs.registry import RegisteredFunction, registry, short_traceback
+from ctxjobs.registry import RegisteredFunction, registry
 from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, load_call
 from ctxjobs.snapshot import Snapshot
 
@@ -192,7 +186,7 @@ class ContextJob(Job):
 
     def _deserialize_data(self) -> None:
         if self._sealed is None:
-            cast("Any", super())._deserialize_data()
+            rqcompat.evaluate_plain_call(self)
             return
         data = rqcompat.stored_call(self)
         name, _, args, kwargs = load_call(data)
@@ -236,7 +230,7 @@ class ContextJob(Job):
                     f"its envelope was signed for {self.envelope.function}, not {name}",
                     "Enqueue it again from the app.",
                 )
-            return _import_function(self.id, name)
+            return import_function(self.id, name)
         except JobRefusedError as refusal:
             self._refuse(refusal)
             raise
@@ -288,23 +282,6 @@ class Queue(rq.Queue):
         return job
 
 
-def find_function(func: Any) -> RegisteredFunction:
-    """The job function that *func* is, or names.
-
-    Raises:
-        NotAJobError: It is none.
-    """
-    if isinstance(func, str):
-        return registry.functions.get(func) or _import_by_name(func)
-    path = getattr(func, "path", None)
-    function = registry.functions.get(str(path))
-    if function is None or function is not func:
-        reason = (None if path else rqcompat.why_not_importable(func)) or "it is not under @job"
-        advice = "Put @job on a module-level function and pass ids to it; use rq.Queue for plain RQ jobs."
-        raise NotAJobError(getattr(func, "__qualname__", repr(func)), reason, advice)
-    return function
-
-
 def checked_result(result: Any) -> Any:
     """*result*, if it can be stored; called inside the contexts, where lazy values still resolve.
 
@@ -320,34 +297,6 @@ def checked_result(result: Any) -> Any:
 
 async def _checked_later(awaitable: Any) -> Any:
     return checked_result(await awaitable)
-
-
-def _import_by_name(path: str) -> RegisteredFunction:
-    advice = "Put @job on a module-level function and enqueue it by that name."
-    try:
-        found = rqcompat.import_path(path)
-    except Exception as exc:
-        raise NotAJobError(path, f"it cannot be imported ({exc})", advice) from exc
-    function = registry.functions.get(path)
-    if function is None or function is not found:
-        raise NotAJobError(path, "it is not under @job", advice)
-    return function
-
-
-def _import_function(job_id: str, path: str) -> RegisteredFunction:
-    """The job function *path*, for the worker: imported if need be, and only if it is on the list."""
-    advice = "Deploy the same code to the worker as to the web process, then 'rq requeue' the job."
-    try:
-        found = rqcompat.import_path(path)
-    except Exception as exc:
-        raise UnknownFunctionError(
-            job_id, f"{path} cannot be imported: {short_traceback(exc)}", advice
-        ) from exc
-    function = registry.functions.get(path)
-    if function is None or function is not found:
-        reason = f"{path} is not a job function"
-        raise UnknownFunctionError(job_id, reason, "Put @job on it, as the outermost decorator.")
-    return function
 
 
 def _inflate(job_id: str, data: bytes) -> bytes:

@@ -5,6 +5,7 @@ Imported only once the user's app has imported Flask. Detects what Flask can do,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import flask
@@ -34,6 +35,11 @@ class FlaskHost(WerkzeugHost):
         """The session; ``_session`` since Flask 3.1.3, where the property marks it as accessed."""
         attributes = vars(context)
         return attributes["_session"] if "_session" in attributes else attributes.get("session")
+
+    def response_functions_of(self, context: Any) -> Sequence[Any]:
+        """The functions for the response."""
+        functions: Sequence[Any] = context._after_request_functions  # noqa: SLF001 - Flask has no other way in
+        return functions
 
     def preset_session(self, context: Any, session: Any) -> None:
         """Set the attribute that the push looks at."""

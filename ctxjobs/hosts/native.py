@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ctxjobs.hosts.werkzeug import WerkzeugHost
@@ -29,6 +30,11 @@ class NativeHost(WerkzeugHost):
     def session_of(self, context: Any) -> Any:
         """The session, without marking it as accessed."""
         return context._session  # noqa: SLF001 - the documented seam for hosts
+
+    def response_functions_of(self, context: Any) -> Sequence[Any]:
+        """The functions for the response."""
+        functions: Sequence[Any] = context.after_functions
+        return functions
 
     def preset_session(self, context: Any, session: Any) -> None:
         """Set what the push would otherwise open."""

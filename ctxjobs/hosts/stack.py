@@ -81,7 +81,7 @@ class ContextStack:
         errors: list[BaseException] = []
         while (layer := self._host.left_behind(self._pushed)) is not None:
             if leaks is not None:
-                leaks.append(f"a {type(layer).__name__} was pushed and never popped")
+                leaks.append(f"it pushed a context and never popped it ({type(layer).__name__})")
             if not _pop(layer, exc, errors) and self._host.left_behind(self._pushed) is layer:
                 break  # it cannot be popped; it dies with the job's copy of the context variables
         while self._pushed:

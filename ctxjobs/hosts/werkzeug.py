@@ -132,11 +132,15 @@ class WerkzeugHost:
             raise ContextMismatchError(snapshot.app_id, *(_describe(route) for route in (then, now)))
 
     def written_in_vain(self, layers: Sequence[Layer]) -> Sequence[str]:
-        """Writes to the session, which nothing saves."""
-        session = self.session_of(layers[-1]) if len(layers) > 1 else None
-        if getattr(session, "modified", False):
-            return ["the session was changed; a job's session is never saved"]
-        return ()
+        """Writes to the session, which nothing saves, and functions for a response that there is none of."""
+        if len(layers) < 2:
+            return ()
+        said = []
+        if getattr(self.session_of(layers[-1]), "modified", False):
+            said.append("it changed the session; a job's session is never saved")
+        if self.response_functions_of(layers[-1]):
+            said.append("it used after_this_request; a job has no response, and the function is never called")
+        return said
 
     def left_behind(self, own: Sequence[Layer]) -> Layer | None:
         """The innermost context that is not one of *own*.
@@ -159,6 +163,10 @@ class WerkzeugHost:
 
     def session_of(self, context: Any) -> Any:
         """The session of a request context, read without marking it as accessed."""
+        raise NotImplementedError
+
+    def response_functions_of(self, context: Any) -> Sequence[Any]:
+        """What ``after_this_request`` has put on a request context."""
         raise NotImplementedError
 
     def preset_session(self, context: Any, session: Any) -> None:

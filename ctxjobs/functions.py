@@ -1,0 +1,58 @@
+"""Which function a job calls: found by the caller at enqueue, and by the worker before it runs.
+
+The allow-list at work: only what is under ``@job``, under its own name, is found. May import the
+floors of the registry and of RQ's compatibility.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ctxjobs import rqcompat
+from ctxjobs.errors import NotAJobError, UnknownFunctionError
+from ctxjobs.registry import RegisteredFunction, registry, short_traceback
+
+
+def find_function(func: Any) -> RegisteredFunction:
+    """The job function that *func* is, or names.
+
+    Raises:
+        NotAJobError: It is none.
+    """
+    if isinstance(func, str):
+        return registry.functions.get(func) or _import_by_name(func)
+    path = getattr(func, "path", None)
+    function = registry.functions.get(str(path))
+    if function is None or function is not func:
+        reason = (None if path else rqcompat.why_not_importable(func)) or "it is not under @job"
+        advice = "Put @job on a module-level function and pass ids to it; use rq.Queue for plain RQ jobs."
+        raise NotAJobError(getattr(func, "__qualname__", repr(func)), reason, advice)
+    return function
+
+
+def _import_by_name(path: str) -> RegisteredFunction:
+    advice = "Put @job on a module-level function and enqueue it by that name."
+    try:
+        found = rqcompat.import_path(path)
+    except Exception as exc:
+        raise NotAJobError(path, f"it cannot be imported ({exc})", advice) from exc
+    function = registry.functions.get(path)
+    if function is None or function is not found:
+        raise NotAJobError(path, "it is not under @job", advice)
+    return function
+
+
+def import_function(job_id: str, path: str) -> RegisteredFunction:
+    """The job function *path*, for the worker: imported if need be, and only if it is on the list."""
+    advice = "Deploy the same code to the worker as to the web process, then 'rq requeue' the job."
+    try:
+        found = rqcompat.import_path(path)
+    except Exception as exc:
+        raise UnknownFunctionError(
+            job_id, f"{path} cannot be imported: {short_traceback(exc)}", advice
+        ) from exc
+    function = registry.functions.get(path)
+    if function is None or function is not found:
+        reason = f"{path} is not a job function"
+        raise UnknownFunctionError(job_id, reason, "Put @job on it, as the outermost decorator.")
+    return function

@@ -1,0 +1,46 @@
+"""A job function under a stock ``rq worker``: contexts and teardown around it, no more.
+
+RQ has decoded the job and imported its function before anything here runs, so verification comes
+after that; callbacks run without contexts. May import the floor of RQ's jobs; knows no worker of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any, cast
+
+from rq.job import Job, Retry
+
+from ctxjobs import codec, rqcompat
+from ctxjobs.errors import ConfigError
+from ctxjobs.registry import load_apps, registry
+from ctxjobs.rqjob import ContextJob
+
+
+def stored_job(path: str) -> Job | None:
+    """The job that a stock RQ worker runs, if it is one of the function *path*."""
+    stored = rqcompat.running_job()
+    if stored is None or isinstance(stored, ContextJob) or stored.func_name != path:
+        return None
+    return stored
+
+
+def run_stored(stored: Job) -> Any:
+    """Run *stored* in its contexts, from what Redis holds and not from what RQ decoded."""
+    if specs := os.environ.get("CTXJOBS_APP"):
+        _load_once(specs)
+    elif not registry.apps:
+        raise ConfigError(
+            "CTXJOBS_APP",
+            f"is not set, so job {stored.id} cannot be given its contexts. Set it to the app "
+            "(module:attribute or module:factory()) for this 'rq worker', or run 'ctxjobs worker --app'.",
+        )
+    own = cast("ContextJob", ContextJob.fetch(stored.id, connection=stored.connection))
+    result = own.run()
+    return result if isinstance(result, Retry) else codec.encode(result, "result")
+
+
+@functools.cache
+def _load_once(specs: str) -> None:
+    load_apps(specs.split())
