@@ -10,7 +10,8 @@ import inspect
 import io
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -50,6 +51,20 @@ def job_fields(raw: dict[Any, Any]) -> dict[str, bytes]:
     return cast("dict[str, bytes]", decode_redis_hash(raw))
 
 
+@contextmanager
+def running(job: Job) -> Iterator[None]:
+    """Inside this block RQ's ``get_current_job()`` is *job*.
+
+    RQ pops its stack inside an ``assert``: under ``python -O`` it never does, and a process that runs
+    many jobs would keep the first one for ever.
+    """
+    _job_stack.push(job)
+    try:
+        yield
+    finally:
+        _job_stack.pop()
+
+
 def running_job() -> Job | None:
     """The job that RQ itself says is running in this thread."""
     return cast("Job | None", _job_stack.top)
@@ -59,6 +74,11 @@ def set_call(job: Job, function: str, args: Any, kwargs: Any, data: bytes) -> No
     """Give *job* its call, both as values and as the bytes that stand for them in Redis."""
     job._func_name, job._instance, job._args, job._kwargs = function, None, args, kwargs
     job._data = data
+
+
+def execute(job: Job) -> Any:
+    """Run the function of *job* as RQ does, coroutine functions included."""
+    return Job._execute(job)
 
 
 def evaluate_plain_call(job: Job) -> None:

@@ -194,9 +194,12 @@ class ContextJob(Job):
 
     # --- run ------------------------------------------------------------------------------
 
-    def _execute(self) -> Any:
-        """What RQ calls from ``perform``."""
-        return self.run()
+    def perform(self) -> Any:
+        """What RQ calls to run this job: the result, or the job's exception."""
+        self.connection.persist(self.key)
+        with rqcompat.running(self):
+            self._result = self.run()
+        return self._result
 
     def run(self) -> Any:
         """Run the function inside the job's contexts, and tear these down.
@@ -219,7 +222,7 @@ class ContextJob(Job):
 
     def execute_plain(self) -> Any:
         """Run the function as RQ does."""
-        return super()._execute()
+        return rqcompat.execute(self)
 
     def _resolve(self) -> RegisteredFunction:
         name = str(self.func_name)

@@ -55,6 +55,7 @@ class Loader:
         if not messages:
             return EXIT_OK
         options = WorkerOptions.from_message(messages.pop(0))
+        logging.getLogger().setLevel(options.logging_level)
         try:
             apps = load_apps(options.apps)
             options = options.resolved(_url(apps), _queues(apps))
