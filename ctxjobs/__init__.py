@@ -42,28 +42,43 @@ from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from ctxjobs.native.testing import AppClient
+    from ctxjobs.executor import ContextExecutor
+    from ctxjobs.native.cli import AppGroup, ScriptInfo, with_appcontext
+    from ctxjobs.native.testing import AppClient, AppCliRunner, EnvironBuilder
 
 #: Public names that resolve on first use (PEP 562), and where they live.
-_LAZY = {"AppClient": "ctxjobs.native.testing"}
+_LAZY = {
+    "AppCliRunner": "ctxjobs.native.testing",
+    "AppClient": "ctxjobs.native.testing",
+    "AppGroup": "ctxjobs.native.cli",
+    "ContextExecutor": "ctxjobs.executor",
+    "EnvironBuilder": "ctxjobs.native.testing",
+    "ScriptInfo": "ctxjobs.native.cli",
+    "with_appcontext": "ctxjobs.native.cli",
+}
 
 __all__ = [
     "SAFE_HEADERS",
     "App",
+    "AppCliRunner",
     "AppClient",
+    "AppGroup",
     "CallerError",
     "Capture",
     "ContextError",
+    "ContextExecutor",
     "ContextJob",
     "ContextPopError",
     "CtxJobs",
     "CtxJobsError",
     "DeploymentError",
+    "EnvironBuilder",
     "JobFunction",
     "JobRefusedError",
     "Queue",
     "Request",
     "Response",
+    "ScriptInfo",
     "SecureCookieSessionInterface",
     "SessionInterface",
     "Snapshot",
@@ -89,6 +104,7 @@ __all__ = [
     "signals",
     "stream_with_context",
     "url_for",
+    "with_appcontext",
 ]
 
 

@@ -153,7 +153,7 @@ def _take_request(
         taken.update(content_type(environ))
     elif policy.body_bytes:
         skipped["request.body"] = (
-            f"it takes more than {policy.body_bytes} bytes, or was read as a form before"
+            f"it takes more than {policy.body_bytes} bytes, has no length, or was read as a form before"
         )
     endpoint, rule = app.host.read_route(active)
     return RequestData(taken, endpoint, rule, body)

@@ -38,7 +38,7 @@ def loads(data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Primitive:
         raise DecodeError("data", f"it has {len(data)} bytes; the limit is {max_bytes}")
     try:
         primitive: Primitive = _read(data)
-    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DecodeError("data", f"it is not JSON ({error})") from error
     if data.count(b"[") + data.count(b"{") > MAX_JSON_LEVELS:  # else it cannot be too deep
         _check_levels(primitive)

@@ -16,13 +16,37 @@ from ctxjobs.errors import UnsupportedAppError
 from ctxjobs.hosts.base import Active, Host, Layer
 from ctxjobs.hosts.stack import ContextStack, run_clean
 
-__all__ = ["Active", "ContextStack", "Host", "Layer", "context_vars", "host_for", "run_clean"]
+__all__ = [
+    "Active",
+    "ContextStack",
+    "Host",
+    "Layer",
+    "active_hosts",
+    "context_vars",
+    "host_for",
+    "register_host",
+    "run_clean",
+]
 
 #: The module whose presence means "apps of this framework can exist", and the adapter and class for them.
 _ADAPTERS: Final = (
     ("ctxjobs.native.app", "ctxjobs.hosts.native", "NativeHost"),
-    ("flask.app", "ctxjobs.hosts.flask", "FlaskHost"),
+    ("flask.app", "ctxjobs.hosts.flask", "ADAPTER"),
 )
+
+_registered: list[type[Host]] = []
+
+
+def register_host(adapter: type[Host]) -> None:
+    """Let apps of one more framework be bound.
+
+    :class:`ctxjobs.testing.HostConformance` tells whether the adapter does what it must.
+
+    Args:
+        adapter: Made with an app; asked before the ones that ctxjobs brings.
+    """
+    if adapter not in _registered:
+        _registered.insert(0, adapter)
 
 
 def host_for(app: Any) -> Host:
@@ -41,12 +65,26 @@ def host_for(app: Any) -> Host:
     raise UnsupportedAppError(f"{type(app).__module__}.{type(app).__qualname__}")
 
 
+def active_hosts() -> Iterator[tuple[Host, Active]]:
+    """For each framework that is loaded, the app whose application context is the innermost one."""
+    for adapter in _loaded():
+        app = adapter.active_app()
+        if app is None or type(host := host_for(app)) is not adapter:
+            continue  # nothing active, or an app that an adapter before this one has taken
+        active = host.active()
+        if active is not None:
+            yield host, active
+
+
 def context_vars() -> tuple[ContextVar[Any], ...]:
     """The variables that hold contexts, of every framework that is loaded."""
     return tuple(variable for adapter in _loaded() for variable in adapter.context_vars())
 
 
 def _loaded() -> Iterator[Any]:
+    yield from _registered
     for framework, module, name in _ADAPTERS:
         if framework in sys.modules:
-            yield getattr(import_module(module), name)
+            adapter = getattr(import_module(module), name)
+            if adapter not in _registered:
+                yield adapter

@@ -6,7 +6,7 @@ unwind and teardown are in :mod:`ctxjobs.hosts.stack`; an adapter only says what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -37,6 +37,19 @@ class Layer(Protocol):
     def pop(self, exc: BaseException | None = ..., /) -> None:
         """Run its teardown functions with *exc*, then make the previous one active."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCopy:
+    """Contexts as they were at one moment, from which other ones are made.
+
+    Attributes:
+        snapshot: The app and the request; neither ``g`` nor session.
+        fill: Puts the rest into contexts that were made from the snapshot, before they are pushed.
+    """
+
+    snapshot: Snapshot
+    fill: Callable[[Sequence[Any]], None]
 
 
 class Host(Protocol):
@@ -72,15 +85,19 @@ class Host(Protocol):
         ...
 
     def read_body(self, active: Active, limit_bytes: int) -> bytes | None:
-        """The body of the active request; None if it is longer, or was already consumed."""
+        """The body of the active request; None if it is longer, of unknown length, or was consumed."""
         ...
 
-    def read_session(self, active: Active, names: Collection[str]) -> Mapping[str, Any] | None:
-        """The session's values under *names*, without marking it as accessed; None without a session."""
+    def read_session(self, active: Active, names: Collection[str] | None) -> Mapping[str, Any] | None:
+        """Its values under *names* (None: all), without marking it as accessed; None without a session."""
         ...
 
     def read_g(self, active: Active) -> Mapping[str, Any]:
         """Everything on ``g``."""
+        ...
+
+    def copy(self, active: Active) -> ContextCopy:
+        """What another thread needs to make fresh contexts like *active*."""
         ...
 
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
@@ -107,4 +124,9 @@ class Host(Protocol):
     @classmethod
     def context_vars(cls) -> tuple[ContextVar[Any], ...]:
         """The variables that hold this framework's contexts."""
+        ...
+
+    @classmethod
+    def active_app(cls) -> Any | None:
+        """The app of this framework whose context is the innermost one; None if none is active."""
         ...

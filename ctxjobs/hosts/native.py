@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import Token
 from typing import Any, ClassVar
 
 from ctxjobs.hosts.werkzeug import WerkzeugHost
 from ctxjobs.native import globals as native_globals
 from ctxjobs.native.app import App
-from ctxjobs.native.sessions import NullSession, SecureCookieSession
+from ctxjobs.native.sessions import SecureCookieSession
 
 
 class NativeHost(WerkzeugHost):
@@ -40,16 +41,11 @@ class NativeHost(WerkzeugHost):
         """Set what the push would otherwise open."""
         context._session = session  # noqa: SLF001
 
-    def is_null_session(self, session: Any) -> bool:
-        """Whether the app has no secret key."""
-        return isinstance(session, NullSession)
-
     def session_class(self) -> type[Any]:
         """The session class of the app's session interface."""
         cls: type[Any] = getattr(self.app.session_interface, "session_class", SecureCookieSession)
         return cls
 
-    def implicit_app_context(self, request_context: Any) -> Any:
-        """The application context that the newest push brought."""
-        brought = request_context._app_contexts  # noqa: SLF001
-        return brought[-1] if brought else None
+    def request_pushes_of(self, context: Any) -> Sequence[tuple[Token[Any], Any]]:
+        """The tokens, with the application context that each push brought."""
+        return list(zip(context._tokens, context._app_contexts, strict=True))  # noqa: SLF001

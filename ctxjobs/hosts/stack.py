@@ -31,22 +31,31 @@ class ContextStack:
     Args:
         host: The app to run in.
         snapshot: What to restore.
+        fill: Puts into the contexts, before they are pushed, what a snapshot cannot hold.
 
     Attributes:
         leaks: What the job left behind, filled at exit; each entry is a sentence.
     """
 
-    def __init__(self, host: Host, snapshot: Snapshot) -> None:
+    def __init__(
+        self, host: Host, snapshot: Snapshot, fill: Callable[[Sequence[Layer]], None] | None = None
+    ) -> None:
         self._host = host
         self._snapshot = snapshot
+        self._fill = fill
         self._layers: Sequence[Layer] = ()
+        self._outer: list[Layer] = []
         self._pushed: list[Layer] = []
         self.leaks: list[str] = []
 
     def __enter__(self) -> ContextStack:
         """Push the contexts; if one cannot be pushed, none stays active."""
+        active = [variable.get(None) for variable in self._host.context_vars()]
+        self._outer = [layer for layer in active if layer is not None]  # not ours, and not the job's
         try:
             self._layers = self._host.layers(self._snapshot)
+            if self._fill is not None:
+                self._fill(self._layers)
             for layer in self._layers:
                 layer.push()
                 self._pushed.append(layer)
@@ -65,8 +74,8 @@ class ContextStack:
         Raises:
             TeardownError: The job succeeded and teardown functions raised.
         """
+        errors = self._unwind(exc, self.leaks)
         self.leaks += self._host.written_in_vain(self._layers)
-        errors = self._unwind(exc, leaks=self.leaks)
         if exc is not None:
             _note(exc, errors)
             return
@@ -79,14 +88,24 @@ class ContextStack:
 
     def _unwind(self, exc: BaseException | None, leaks: list[str] | None = None) -> list[BaseException]:
         errors: list[BaseException] = []
-        while (layer := self._host.left_behind(self._pushed)) is not None:
-            if leaks is not None:
-                leaks.append(f"it pushed a context and never popped it ({type(layer).__name__})")
-            if not _pop(layer, exc, errors) and self._host.left_behind(self._pushed) is layer:
-                break  # it cannot be popped; it dies with the job's copy of the context variables
+        self._pop_foreign(exc, errors, leaks)
         while self._pushed:
             _pop(self._pushed.pop(), exc, errors)
+            self._pop_foreign(exc, errors, leaks)  # the same one, if the job pushed it once more
         return errors
+
+    def _pop_foreign(
+        self, exc: BaseException | None, errors: list[BaseException], leaks: list[str] | None
+    ) -> None:
+        """Pop what is neither one of our layers nor was active before."""
+        while (layer := self._left_behind()) is not None:
+            if leaks is not None:
+                leaks.append(f"it pushed a context and never popped it ({type(layer).__name__})")
+            if not _pop(layer, exc, errors) and self._left_behind() is layer:
+                break  # it cannot be popped; it dies with the job's copy of the context variables
+
+    def _left_behind(self) -> Layer | None:
+        return self._host.left_behind([*self._outer, *self._pushed])
 
 
 def run_clean(variables: Collection[contextvars.ContextVar[Any]], func: Callable[[], _T]) -> _T:
@@ -109,13 +128,20 @@ def run_clean(variables: Collection[contextvars.ContextVar[Any]], func: Callable
 def _pop(layer: Layer, exc: BaseException | None, errors: list[BaseException]) -> bool:
     try:
         layer.pop(exc)
-    except TeardownError as error:
-        errors.extend(error.errors or [error])
     except BaseException as error:  # noqa: BLE001 - a timeout that strikes here must not stop the unwinding
-        errors.append(error)
+        errors.extend(_single_errors(error))
     else:
         return True
     return False
+
+
+def _single_errors(error: BaseException) -> Sequence[BaseException]:
+    """The errors of which *error* is the sum: the native system's, or an exception group as of Flask 3.2."""
+    together = error if isinstance(error, TeardownError) else error.__cause__
+    if isinstance(together, TeardownError) and (error is together or error in together.errors):
+        return together.errors or [error]
+    inner = getattr(error, "exceptions", ())  # there is no class for groups before Python 3.11
+    return [single for one in inner for single in _single_errors(one)] or [error]
 
 
 def _note(exc: BaseException, errors: Sequence[BaseException]) -> None:

@@ -7,12 +7,14 @@ Shared by the native and the Flask adapter, which add only what is theirs. May i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from functools import partial
 from typing import Any, ClassVar
 
 from ctxjobs import codec
 from ctxjobs.errors import ContextMismatchError
-from ctxjobs.hosts.base import Active, Layer
+from ctxjobs.hosts.base import Active, ContextCopy, Layer
+from ctxjobs.hosts.copying import RequestCopy, shareable
 from ctxjobs.hosts.environ import rebuild_environ
 from ctxjobs.snapshot import RequestData, Snapshot
 
@@ -49,6 +51,12 @@ class WerkzeugHost:
         """The two variables that hold the contexts."""
         return cls.app_var, cls.request_var
 
+    @classmethod
+    def active_app(cls) -> Any | None:
+        """The app of the innermost application context."""
+        context = cls.app_var.get(None)
+        return None if context is None else context.app
+
     # --- reading --------------------------------------------------------------------------
 
     def active(self) -> Active | None:
@@ -73,38 +81,68 @@ class WerkzeugHost:
         return _route(active.request_context)
 
     def read_body(self, active: Active, limit_bytes: int) -> bytes | None:
-        """The raw body, if it fits and nobody has parsed it as a form."""
+        """The raw body, if its length is known, it fits, and nobody has parsed it as a form."""
         request = None if active.request_context is None else active.request_context.request
         if request is None or (request.content_length or 0) > limit_bytes:
             return None
+        if request.content_length is None and "HTTP_TRANSFER_ENCODING" in request.environ:
+            return None  # the only way to learn its length is to read all of it
         body: bytes = request.get_data(cache=True)
         return body if len(body) == (request.content_length or 0) else None
 
-    def read_session(self, active: Active, names: Collection[str]) -> Mapping[str, Any] | None:
-        """The session's values under *names*."""
+    def read_session(self, active: Active, names: Collection[str] | None) -> Mapping[str, Any] | None:
+        """The session's values under *names*; all of them for None."""
         session = None if active.request_context is None else self.session_of(active.request_context)
-        if session is None or self.is_null_session(session):
+        if session is None or self.app.session_interface.is_null_session(session):
             return None
         # dict's own methods: a session's would mark it as accessed, which adds "Vary: Cookie" (R24).
         values = dict.copy(session) if isinstance(session, dict) else dict(session)
-        return {name: values[name] for name in names if name in values}
+        return values if names is None else {name: values[name] for name in names if name in values}
 
     def read_g(self, active: Active) -> Mapping[str, Any]:
         """Everything on ``g``."""
-        return dict(vars(active.app_context.g))
+        return _attributes(active.app_context.g)
+
+    def copy(self, active: Active) -> ContextCopy:
+        """What *active* holds: the values on ``g`` and in the session by reference, the request by value."""
+        g, session, request = shareable(self.read_g(active)), self.read_session(active, None), None
+        if active.request_context is not None:
+            request = RequestCopy.of(active.request_context.request, *self.read_route(active))
+        snapshot = Snapshot(self.import_name, request=None if request is None else request.data)
+        return ContextCopy(snapshot, partial(self._fill, g, session, request))
+
+    def _fill(
+        self,
+        g: Mapping[str, Any],
+        session: Mapping[str, Any] | None,
+        request: RequestCopy | None,
+        layers: Sequence[Any],
+    ) -> None:
+        for name, value in g.items():
+            setattr(layers[0].g, name, value)
+        context = self.request_context_of(layers)
+        if request is not None and context is not None:
+            request.fill(context.request)
+            if session is not None:
+                self.preset_session(context, self.session_class()(session))
 
     # --- rebuilding -----------------------------------------------------------------------
 
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
         """An application context with its ``g``, and a request context with its session."""
         app_context = self.app.app_context()
-        for name, value in snapshot.g.items():
-            setattr(app_context.g, name, codec.decode(value, f"g.{name}"))
+        self.preset_g(app_context, snapshot)
         if snapshot.request is None:
             return [app_context]
-        return [app_context, self._request_context(snapshot.request, snapshot)]
+        return [app_context, self.make_request_context(snapshot.request, snapshot)]
 
-    def _request_context(self, request: RequestData, snapshot: Snapshot) -> Any:
+    def preset_g(self, context: Any, snapshot: Snapshot) -> None:
+        """Fill the ``g`` of *context*, which is not pushed yet."""
+        for name, value in snapshot.g.items():
+            setattr(context.g, name, codec.decode(value, f"g.{name}"))
+
+    def make_request_context(self, request: RequestData, snapshot: Snapshot) -> Any:
+        """A request context for *request*, not pushed, with its session."""
         context = self.app.request_context(rebuild_environ(request))
         interface = self.app.session_interface
         if snapshot.session is None:
@@ -133,33 +171,55 @@ class WerkzeugHost:
 
     def written_in_vain(self, layers: Sequence[Layer]) -> Sequence[str]:
         """Writes to the session, which nothing saves, and functions for a response that there is none of."""
-        if len(layers) < 2:
+        context = self.request_context_of(layers)
+        if context is None:
             return ()
         said = []
-        if getattr(self.session_of(layers[-1]), "modified", False):
+        if getattr(self.session_of(context), "modified", False):
             said.append("it changed the session; a job's session is never saved")
-        if self.response_functions_of(layers[-1]):
+        if self.response_functions_of(context):
             said.append("it used after_this_request; a job has no response, and the function is never called")
         return said
 
     def left_behind(self, own: Sequence[Layer]) -> Layer | None:
-        """The innermost context that is not one of *own*.
+        """The innermost context that is not one of *own*, or that is and was pushed once more.
 
-        A request context that pushed an application context of its own can only be popped while that
-        one is on top; one that reused an application context can be popped at any time.
+        A request context that brought an application context can only be popped while that one is on
+        top; one that reused an application context can be popped at any time.
         """
-        app_context, request_context = self.app_var.get(None), self.request_var.get(None)
-        if request_context is not None and not _contains(own, request_context):
-            implicit = self.implicit_app_context(request_context)
-            buried = implicit is not None and implicit is not app_context
-            innermost: Layer = app_context if buried else request_context
-            return innermost
-        if app_context is not None and not _contains(own, app_context):
-            left: Layer = app_context
-            return left
-        return None
+        app_context, pushes = self.app_var.get(None), self._request_pushes()
+        innermost: Layer | None = app_context
+        if pushes:
+            request_context, brought = pushes[0]
+            foreign = not _contains(own, request_context)
+            again = len(self.request_pushes_of(request_context)) > 1
+            if any(one is app_context for _, one in pushes) and not _contains(own, app_context):
+                return request_context
+            if brought is not None and (foreign or again):
+                return innermost  # of the application contexts that bury the one it brought
+            if foreign:
+                return request_context
+        return None if _contains(own, innermost) else innermost
+
+    def _request_pushes(self) -> list[tuple[Layer, Any]]:
+        """Each push of a request context, innermost first, with the application context that it brought."""
+        pushes: list[tuple[Any, Any]] = []
+        context = self.request_var.get(None)
+        while context is not None:
+            depth = sum(one is context for one, _ in pushes) + 1
+            recorded = self.request_pushes_of(context)
+            if depth > len(recorded):  # it ended elsewhere, and a copy of the variables still shows it
+                return [*pushes, (context, None)]
+            token, brought = recorded[-depth]
+            pushes.append((context, brought))
+            context = None if token.old_value is Token.MISSING else token.old_value
+        return pushes
 
     # --- what an adapter says -------------------------------------------------------------
+
+    def request_context_of(self, layers: Sequence[Layer]) -> Any | None:
+        """The one of *layers* that holds a request; None if none does."""
+        return layers[1] if len(layers) > 1 else None
 
     def session_of(self, context: Any) -> Any:
         """The session of a request context, read without marking it as accessed."""
@@ -173,17 +233,25 @@ class WerkzeugHost:
         """Give *context* its session before it is pushed."""
         raise NotImplementedError
 
-    def is_null_session(self, session: Any) -> bool:
-        """Whether *session* stands for 'no session'."""
-        raise NotImplementedError
-
     def session_class(self) -> type[Any]:
         """The class of the app's sessions, called with a dict."""
         raise NotImplementedError
 
-    def implicit_app_context(self, request_context: Any) -> Any:
-        """The application context that *request_context* pushed for itself; None if it reused one."""
+    def request_pushes_of(self, context: Any) -> Sequence[tuple[Token[Any], Any]]:
+        """For each push of a request context: its token, and the application context it brought, or None."""
         raise NotImplementedError
+
+
+def _attributes(namespace: Any) -> dict[str, Any]:
+    """The attributes that are set on *namespace*, whether its class has a ``__dict__`` or ``__slots__``."""
+    slots = [name for cls in type(namespace).__mro__ for name in _slots(cls) if hasattr(namespace, name)]
+    return {**{name: getattr(namespace, name) for name in slots}, **getattr(namespace, "__dict__", {})}
+
+
+def _slots(cls: type) -> list[str]:
+    slots = vars(cls).get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in names if not name.startswith("__")]
 
 
 def _route(context: Any) -> tuple[str | None, str | None]:

@@ -1,6 +1,6 @@
 """The app: its contexts, and the way of a request through it.
 
-The top of this package but for :mod:`.testing`, which is loaded on first use. An app is built in
+The top of this package but for :mod:`.cli` and :mod:`.testing`, loaded on first use. An app is built in
 layers: :mod:`.config`, :mod:`.setup` (what is registered), :mod:`.urls`, and this; what happens at push and
 pop is in :mod:`.ctx`.
 """
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,8 @@ from .wrappers import Request, Response, split_view_result, to_response
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from .testing import AppClient
+    from .cli import AppGroup
+    from .testing import AppClient, AppCliRunner
 
 
 class App(UrlBuilding):
@@ -83,6 +84,19 @@ class App(UrlBuilding):
         from .testing import AppClient  # a production process never loads it
 
         return AppClient(self, self.response_class, use_cookies=use_cookies, **kwargs)
+
+    @cached_property
+    def cli(self) -> AppGroup:
+        """The group of this app's commands; calling it runs the command line."""
+        from .cli import OwnGroup  # click stays unloaded in a process without commands
+
+        return OwnGroup(self)
+
+    def test_cli_runner(self, **kwargs: Any) -> AppCliRunner:
+        """Return a runner for commands of this app; *kwargs* as for click's CliRunner."""
+        from .testing import AppCliRunner  # a production process never loads it
+
+        return AppCliRunner(self, **kwargs)
 
     def ensure_sync(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return *function* as one that is called plainly.
@@ -167,7 +181,7 @@ class App(UrlBuilding):
 
     def _handle_user_exception(self, error: Exception) -> Any:
         if isinstance(error, BadRequestKeyError) and self.debug:
-            error.show_exception = True
+            error.show_exception = True  # Flask raises it instead, for the debugger of its own server
         if isinstance(error, HTTPException) and (error.code is None or isinstance(error, RoutingException)):
             return error  # a response in the shape of an exception
         handler = self.find_error_handler(error)

@@ -57,7 +57,9 @@ class Configured:
 
     Attributes:
         import_name: As given.
-        config: A dict, with :data:`DEFAULT_CONFIG` in it.
+        config: A plain dict, with :data:`DEFAULT_CONFIG` in it: ``config.update()`` takes another one,
+            keywords or ``vars(module)``. Where settings come from (files, the environment) is the
+            user's choice, so Flask's ``from_...`` methods are left out.
         extensions: State of extensions, by name.
     """
 

@@ -7,9 +7,9 @@ Two stacks, as in Flask 3.1: application contexts on one, request contexts on th
 context brings an application context of its own unless one of the same app is on top.
 
 What other code may rely on: ``app``, ``g`` and ``url_adapter`` of an application context; ``app``,
-``request``, ``session``, ``url_adapter`` and ``after_functions`` of a request context, and its
-``_session``: set before the push it *is* the session, and nothing is opened; reading it never
-marks the session as accessed.
+``request``, ``session``, ``url_adapter`` and ``after_functions`` of a request context; ``pushed_at``
+of both; and ``_session`` of a request context: set before the push it *is* the session, and nothing
+is opened; reading it never marks the session as accessed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ctxjobs.errors import ContextError
 
 from .globals import _cv_app, _cv_request
 from .signals import appcontext_popped, appcontext_pushed, appcontext_tearing_down, request_tearing_down, send
-from .unwind import ErrorCollector, Pushable, refuse_wrong_pop
+from .unwind import ErrorCollector, Pushable, refuse_pop, refuse_wrong_pop
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -76,10 +76,11 @@ class AppContext(Pushable):
         app: The app.
     """
 
-    __slots__ = ("__weakref__", "_tokens", "app", "g", "url_adapter")
+    __slots__ = ("_tokens", "g", "is_brought", "url_adapter")
 
     def __init__(self, app: App) -> None:
-        self.app = app
+        self.app, self._pushes = app, ()
+        self.is_brought = False  # whether its first push is a request context's, which will pop it
         self.url_adapter: MapAdapter | None = app.create_url_adapter(None)
         self.g: AppContextGlobals = app.app_ctx_globals_class()
         self._tokens: list[Token[AppContext]] = []
@@ -90,6 +91,8 @@ class AppContext(Pushable):
         If a receiver of ``appcontext_pushed`` raises, the context is torn down again.
         """
         self._tokens.append(_cv_app.set(self))
+        if self.app.config["DEBUG"]:
+            self.note_push()
         if appcontext_pushed.receivers:
             try:
                 send(appcontext_pushed, self.app)
@@ -99,6 +102,12 @@ class AppContext(Pushable):
 
     def check_pop(self) -> None:
         """Raise what :meth:`pop` would refuse with; see :meth:`Pushable.check_pop`."""
+        if self.is_brought and len(self._tokens) == 1:
+            refuse_pop(self, "a request context brought it; pop that")
+        self.check_order()
+
+    def check_order(self) -> None:
+        """The same, for the request context that brought it."""
         refuse_wrong_pop(_cv_app, self, self._tokens)
 
     def unwind(self, exc: BaseException | None, errors: ErrorCollector) -> None:
@@ -112,11 +121,13 @@ class AppContext(Pushable):
                     errors.run(send, appcontext_tearing_down, app, exc=exc)
         finally:
             _cv_app.reset(self._tokens.pop())
+            if self._pushes:
+                self.note_pop()
         if appcontext_popped.receivers:
             errors.run(send, appcontext_popped, app)
 
     def __repr__(self) -> str:
-        return f"<AppContext {id(self):#x} of {self.app.name!r}>"
+        return self.describe()
 
 
 class RequestContext(Pushable):
@@ -133,12 +144,10 @@ class RequestContext(Pushable):
     """
 
     __slots__ = (
-        "__weakref__",
         "_app_contexts",
         "_session",
         "_tokens",
         "after_functions",
-        "app",
         "flashes",
         "request",
         "url_adapter",
@@ -151,7 +160,7 @@ class RequestContext(Pushable):
         request: Request | None = None,
         session: SessionMixin | None = None,
     ) -> None:
-        self.app = app
+        self.app, self._pushes = app, ()
         self.request: Request = app.request_class(environ) if request is None else request
         self.url_adapter: MapAdapter | None = None
         try:
@@ -200,8 +209,11 @@ class RequestContext(Pushable):
         if top is None or top.app is not self.app:
             own = self.app.app_context()
             own.push()
+            own.is_brought = True
         self._app_contexts.append(own)
         self._tokens.append(_cv_request.set(self))
+        if self.app.config["DEBUG"]:
+            self.note_push()
 
     def open(self) -> None:
         """The second half: the session, if it is not open yet, and the URL's match."""
@@ -225,7 +237,7 @@ class RequestContext(Pushable):
         refuse_wrong_pop(_cv_request, self, self._tokens)
         own = self._app_contexts[-1]
         if own is not None:
-            own.check_pop()
+            own.check_order()
 
     def unwind(self, exc: BaseException | None, errors: ErrorCollector) -> None:
         """Pop without a check; see :meth:`Pushable.unwind`."""
@@ -239,11 +251,25 @@ class RequestContext(Pushable):
                 errors.run(self.request.close)
         finally:
             _cv_request.reset(self._tokens.pop())
-            if last:  # breaks a reference cycle, so that no collector is needed
-                self.request.environ["werkzeug.request"] = None
+            if self._pushes:
+                self.note_pop()
+            if last:
+                self.break_cycles(exc)
             own = self._app_contexts.pop()
             if own is not None:
+                own.is_brought = False
                 own.unwind(exc, errors)
+
+    def break_cycles(self, exc: BaseException | None) -> None:
+        """Cut what keeps the request and this context alive, so that no collector is needed.
+
+        Args:
+            exc: What ended the context; with one, a routing error may be on its way, and keeps its traceback.
+        """
+        self.request.environ["werkzeug.request"] = None
+        error = self.request.routing_exception
+        if exc is None and error is not None:
+            error.__traceback__ = error.__context__ = None  # both have frames in which this context is
 
     def save_session(self, response: Response) -> None:
         """Let the session interface store the session, unless there is none to store."""
@@ -252,5 +278,4 @@ class RequestContext(Pushable):
             interface.save_session(self.app, self._session, response)
 
     def __repr__(self) -> str:
-        request = self.request
-        return f"<RequestContext {id(self):#x} {request.method} {request.path!r} of {self.app.name!r}>"
+        return self.describe(f" {self.request.method} {self.request.path!r}")

@@ -27,21 +27,22 @@ NO_APP_CONTEXT = """\
 Working outside of application context.
 
 The app is not known here: no application context is active. The usual cause is a plain function
-that runs in a thread, in an executor or in a worker, without the context of the code that started
-it. Run it as a job, which restores its context; or inside 'with app.app_context():'; or, for a
-thread that a view starts, pass it through copy_current_request_context() first.\
+that a worker, a thread or an executor runs without the context of the code that started it. For a
+worker, make it a job: decorated with @job and enqueued with its own enqueue(), it runs in its
+caller's context. For a thread or an executor that a view starts, pass it through
+copy_current_request_context(). In a script or a test, use 'with app.app_context():'.\
 """
 
 #: The text of every error outside of a request context, also inside of an app context alone.
 NO_REQUEST_CONTEXT = """\
 Working outside of request context.
 
-There is no request here: no request context is active. The usual cause is a plain function that
-runs in a thread, in an executor or in a worker, without the context of the request that started
-it; or a job that was enqueued outside of a request. Read what you need in the view and pass it as
-an argument; or run the code as a job whose capture includes the request; or, for a thread that a
-view starts, pass it through copy_current_request_context() first. In tests, use 'with
-app.test_request_context():'.\
+There is no request here: no request context is active. The usual cause is a plain function that a
+worker, a thread or an executor runs without the context of the request that started it; or a job
+that was enqueued outside of a request. For a worker, read what you need in the view and pass it as
+an argument; or make it a job, enqueued in the view, whose capture includes the request. For a
+thread or an executor that a view starts, pass it through copy_current_request_context(). In a
+test, use 'with app.test_request_context():'.\
 """
 
 _cv_app: ContextVar[AppContext] = ContextVar("ctxjobs.app_ctx")

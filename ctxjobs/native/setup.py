@@ -92,9 +92,12 @@ class Setup:
                 app unless it is among them.
 
         Raises:
-            SetupError: The endpoint has another view already, or *methods* is one string.
+            SetupError: The endpoint has another view already, or there is neither an endpoint nor a view
+                with a name; or *methods* is one string.
         """
         name: str = getattr(view_func, "__name__", "") if endpoint is None else endpoint
+        if not name:
+            raise SetupError(f"Rule {rule!r} has no endpoint. Give it one, or a view that has a name.")
         methods = options.pop("methods", None) or ("GET",)
         if isinstance(methods, str):
             raise SetupError(f"Rule {rule!r} has methods={methods!r}. Give a list: methods=[{methods!r}].")

@@ -1,7 +1,7 @@
-"""For tests of a native app: requests without a server.
+"""For tests of a native app: requests without a server, commands without a shell.
 
-The only file that needs Werkzeug's test module; nothing imports it until an app is asked for a
-test client or a test request context.
+The only file that needs the test modules of Werkzeug and click; nothing imports it until an app is
+asked for a test client, a test request context or a test runner.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import click
 import werkzeug.test
+from click.testing import CliRunner, Result
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request as WerkzeugRequest
 
 from ctxjobs.errors import ConfigError, ContextError
 
+from .cli import ScriptInfo
 from .wrappers import AppJSON
 
 if TYPE_CHECKING:
@@ -160,3 +163,27 @@ class AppClient(Client):
     def __exit__(self, kind: type | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._preserves = False
         self._preserved.close()
+
+
+class AppCliRunner(CliRunner):
+    """Click's test runner, for the commands of one app.
+
+    Args:
+        app: The app.
+        kwargs: As for click's CliRunner.
+    """
+
+    def __init__(self, app: App, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.app = app
+
+    def invoke(self, cli: click.Command | None = None, args: Any = None, **kwargs: Any) -> Result:  # type: ignore[override]  # click's own arguments, all but two by name
+        """Run a command line.
+
+        Args:
+            cli: The command; None means the app's own group.
+            args: The arguments, as a list or as one string.
+            kwargs: As for click's CliRunner; ``obj`` is a :class:`.cli.ScriptInfo` for the app by default.
+        """
+        kwargs.setdefault("obj", ScriptInfo(create_app=lambda: self.app))
+        return super().invoke(self.app.cli if cli is None else cli, args, **kwargs)

@@ -1,7 +1,7 @@
 """The hard rules of leaving a context: which pop is refused, and how an unwinding comes to its end.
 
-Imports nothing of this package. Knows no app and no request; :mod:`.ctx` has the two contexts that
-follow these rules.
+Imports :mod:`.leaks` alone of this package. Knows no request, and of the app only its name and mode;
+:mod:`.ctx` has the two contexts that follow these rules.
 """
 
 from __future__ import annotations
@@ -10,9 +10,14 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ctxjobs.errors import ContextPopError, TeardownError
+
+from .leaks import Push
+
+if TYPE_CHECKING:
+    from .app import App
 
 P = TypeVar("P", bound="Pushable")
 _UNSET: Any = object()
@@ -71,13 +76,43 @@ def refuse_wrong_pop(var: ContextVar[Any], ctx: object, tokens: list[Token[Any]]
         else:
             tokens[-1] = var.set(ctx)  # a token serves once: this one replaces it, and means the same
             return
+    refuse_pop(ctx, reason)
+
+
+def refuse_pop(ctx: object, reason: str) -> NoReturn:
+    """Raise the error of a wrong pop.
+
+    Raises:
+        ContextPopError: Always.
+    """
     raise ContextPopError(f"{ctx!r} cannot be popped: {reason}. Nothing was changed.")
 
 
 class Pushable:
-    """What both contexts share: a push that succeeds or undoes itself, a pop that is checked first."""
+    """What both contexts share: a push that succeeds or undoes itself, a pop that is checked first.
 
-    __slots__ = ()
+    Attributes:
+        app: The app.
+    """
+
+    __slots__ = ("__weakref__", "_pushes", "app")
+
+    app: App
+    _pushes: tuple[Push, ...]  # those that were not popped yet, in debug mode; else empty
+
+    @property
+    def pushed_at(self) -> str | None:
+        """Where the innermost push was, as ``file:line``; None if it is popped or outside of debug mode."""
+        return self._pushes[-1].place if self._pushes else None
+
+    def note_push(self) -> None:
+        """Remember who pushed, to be told if nobody pops; called in debug mode alone."""
+        self._pushes += (Push(self, self.app.name),)
+
+    def note_pop(self) -> None:
+        """Forget the innermost push; called if :meth:`note_push` was."""
+        self._pushes[-1].end()
+        self._pushes = self._pushes[:-1]
 
     def push(self) -> None:
         """Make this the innermost context of its kind."""
@@ -128,6 +163,11 @@ class Pushable:
         self.unwind(exc, errors)
         if errors:
             errors.raise_for(self)
+
+    def describe(self, what: str = "") -> str:
+        """Return the text of repr(): which context, *what* is special about it, where it was pushed."""
+        place = f", pushed at {self.pushed_at}" if self._pushes else ""
+        return f"<{type(self).__name__} {id(self):#x}{what} of {self.app.name!r}{place}>"
 
     def __enter__(self: P) -> P:
         self.push()

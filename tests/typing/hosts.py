@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctxjobs.hosts import Host
-from ctxjobs.hosts.flask import FlaskHost
+from ctxjobs.hosts.flask import FlaskHost, MergedFlaskHost
 from ctxjobs.hosts.native import NativeHost
 
-adapters: tuple[type[Host], ...] = (FlaskHost, NativeHost)
+adapters: tuple[type[Host], ...] = (FlaskHost, MergedFlaskHost, NativeHost)

@@ -99,6 +99,20 @@ def test_order_of_push_and_pop(web: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["appcontext_tearing_down", "request_tearing_down"])
+def test_signals_tell_the_exception(web: Any, name: str) -> None:
+    """R10, R21: the tearing down signals have the exception that the teardown functions get."""
+    app, seen, error = web.app(), [], BoomError()
+
+    def receiver(sender: Any, exc: Any) -> None:
+        seen.append(exc)
+
+    getattr(web.signals, name).connect(receiver, app)
+    with pytest.raises(BoomError), app.test_request_context():
+        raise error
+    assert seen == [error]
+
+
 def test_pushed_twice_tears_down_once(web: Any) -> None:
     """R11: of n pushes of one context, only the n-th pop tears down."""
     app = web.app()
@@ -109,6 +123,21 @@ def test_pushed_twice_tears_down_once(web: Any) -> None:
         assert seen == []
         assert web.active()[0] is ctx
     assert seen == [None]
+
+
+def test_signals_of_each_push(web: Any) -> None:
+    """R11: pushed and popped are sent for each push, tearing_down once."""
+    app, log = web.app(), []
+    ctx = app.app_context()
+
+    def note(sender: Any, **values: Any) -> None:
+        log.append(len(values))
+
+    for name in ("appcontext_pushed", "appcontext_tearing_down", "appcontext_popped"):
+        getattr(web.signals, name).connect(note, app)
+    with ctx, ctx:
+        pass
+    assert log == [0, 0, 0, 1, 0]
 
 
 def test_pushed_again_keeps_its_g(web: Any) -> None:
@@ -170,7 +199,8 @@ def test_all_teardown_functions_run(native: Any) -> None:
     native.signals.appcontext_tearing_down.connect(tearing_down, app)
     native.signals.appcontext_popped.connect(popped, app)
     with pytest.raises(
-        TeardownError, match=r"3 functions raised.*BoomError\('a'\); BoomError\('b'\)"
+        TeardownError,
+        match=r"3 functions raised while <AppContext 0x\w+ of 'shop'>.*r\('a'\); BoomError\('b'\)",
     ) as caught:
         app.app_context().__enter__().pop()
     assert list(caught.value.errors) == errors
@@ -229,7 +259,9 @@ def test_wrong_pop_is_refused_first(native: Any, kind: str) -> None:
 @pytest.mark.parametrize("error_class", [AssertionError, RuntimeError])
 def test_pop_of_what_is_not_pushed(native: Any, kind: str, error_class: Any) -> None:
     """R15, improvement 2: popping a context that was never pushed is a ContextPopError, both bases."""
-    with pytest.raises(error_class, match="never pushed, or popped already"):
+    with pytest.raises(
+        error_class, match=r"cannot be popped: it is not active: never pushed, or popped already"
+    ):
         getattr(native.app(), kind)().pop()
 
 

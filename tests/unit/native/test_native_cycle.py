@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound, abort
 
-from ctxjobs.errors import ConfigError, SetupError, TeardownError
+from ctxjobs.errors import ConfigError, ContextError, SetupError, TeardownError
+
+SETUP_METHODS = """
+    route get post put patch delete add_url_rule before_request after_request teardown_request
+    teardown_appcontext errorhandler url_value_preprocessor url_defaults
+"""
 
 
 class BoomError(Exception):
@@ -75,6 +81,24 @@ def test_after_this_request_outside(web: Any) -> None:
         web.helpers.after_this_request(print)
 
 
+def test_helper_outside_names_cause_and_fix(native: Any) -> None:
+    """R2: a helper that needs a request says the same as the proxy."""
+    with pytest.raises(ContextError, match=r"(?s)^Working outside of request context.*worker"):
+        native.helpers.after_this_request(print)
+
+
+def test_request_finished_has_the_response(web: Any) -> None:
+    """R34: request_finished is sent with the response that is sent."""
+    app, seen = web.app(), []
+
+    def receiver(sender: Any, response: Any) -> None:
+        seen.append((sender is app, response.get_data()))
+
+    web.signals.request_finished.connect(receiver, app)
+    returning(app, "x")
+    assert seen == [(True, b"x")]
+
+
 @pytest.mark.parametrize("key", [BoomError, Exception])
 def test_handled_error(web: Any, key: Any) -> None:
     """R35: an error with a handler is answered by it, and teardown gets None."""
@@ -96,6 +120,36 @@ def test_handler_of_the_status_wins(web: Any) -> None:
     assert app.test_client().get("/a").text == "any"
 
 
+def test_handler_of_the_status_wins_over_a_nearer_class(web: Any) -> None:
+    """R35: a handler of the status goes before one of a class that is nearer to the error."""
+
+    class MixinError(Exception):
+        pass
+
+    class MissingError(MixinError, NotFound):
+        pass
+
+    def view() -> None:
+        raise MissingError
+
+    app = web.app()
+    app.errorhandler(MixinError)(lambda error: "class")
+    app.errorhandler(404)(lambda error: "status")
+    app.add_url_rule("/a", "a", view)
+    assert app.test_client().get("/a").text == "status"
+
+
+def test_no_handler_is_asked_for_a_redirect(web: Any) -> None:
+    """R35: a redirect of the URL map, and an exception that holds a response, are answers and no errors."""
+    app = web.app()
+    app.errorhandler(HTTPException)(lambda error: "handled")
+    app.add_url_rule("/folder/", "folder", fail)
+    app.add_url_rule("/a", "a", lambda: abort(web.Response("held", 202)))
+    client = app.test_client()
+    assert client.get("/folder").status_code == 308
+    assert client.get("/a").text == "held"
+
+
 def test_unhandled_error(web: Any, caplog: Any) -> None:
     """R35: an unhandled error is signalled, logged, becomes a 500, and reaches teardown."""
     app, seen = web.app(), []
@@ -111,7 +165,8 @@ def test_unhandled_error(web: Any, caplog: Any) -> None:
         response = app.test_client().get("/a")
     assert response.status_code == 500
     assert [type(error) for error in seen] == [BoomError, BoomError]
-    assert "Exception on /a [GET]" in caplog.text
+    assert "Exception on /a [GET]" in caplog.messages
+    assert "raise BoomError" in caplog.text
 
 
 def test_handler_for_500(web: Any) -> None:
@@ -164,20 +219,22 @@ def test_what_a_view_leaves_pushed_is_removed(native: Any) -> None:
     other = native.App("other")
     app.teardown_request(torn_down.append)
     app.add_url_rule("/a", "a", lambda: other.test_request_context().push() or "a")
-    with pytest.raises(TeardownError, match="was pushed after it and is still active"):
+    with pytest.raises(
+        TeardownError, match=r"while <RequestContext .*was pushed after it and is still active"
+    ):
         app.test_client().get("/a")
     assert (native.active(), torn_down) == ((None, None), [None])
 
 
-def test_setup_is_locked_by_the_first_request(web: Any) -> None:
+@pytest.mark.parametrize("method", SETUP_METHODS.split())
+def test_setup_is_locked_by_the_first_request(web: Any, method: str) -> None:
     """R36: pushing contexts locks nothing; the first dispatched request does."""
     app = web.app()
     with app.test_request_context():
         app.add_url_rule("/b", "b", fail)
     returning(app, "x")
-    for method in ("route", "get", "post", "put", "patch", "delete", "errorhandler", "before_request"):
-        with pytest.raises(AssertionError, match=rf"(?s)The setup method '{method}' can no longer be called"):
-            getattr(app, method)("/c")
+    with pytest.raises(AssertionError, match=rf"(?s)The setup method '{method}' can no longer be called"):
+        getattr(app, method)("/c")
 
 
 def test_endpoint_of_two_views(web: Any) -> None:
@@ -187,6 +244,13 @@ def test_endpoint_of_two_views(web: Any) -> None:
     app.add_url_rule("/b", "a", fail)
     with pytest.raises(AssertionError):
         app.add_url_rule("/c", "a", print)
+
+
+@pytest.mark.parametrize("view", [None, partial(fail)])
+def test_rule_without_an_endpoint(native: Any, view: Any) -> None:
+    """A rule with neither an endpoint nor a view that has a name is refused."""
+    with pytest.raises(SetupError, match="'/a' has no endpoint"):
+        native.app().add_url_rule("/a", view_func=view)
 
 
 def test_methods_as_one_string(native: Any) -> None:
@@ -207,7 +271,7 @@ def test_failing_after_request_in_a_500(web: Any, caplog: Any) -> None:
     app.after_request(lambda response: fail())
     app.add_url_rule("/a", "a", fail)
     assert app.test_client().get("/a").status_code == 500
-    assert len(caplog.records) == 2
+    assert (caplog.messages[0], len(caplog.messages)) == ("Exception on /a [GET]", 2)
 
 
 def test_failing_after_request(web: Any) -> None:

@@ -79,6 +79,14 @@ def test_unbound_proxy_may_be_looked_at(web: Any, name: str) -> None:
     assert (bool(proxy), repr(proxy), dir(proxy), proxy == 1) == (False, "<LocalProxy unbound>", [], False)
 
 
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("use", [iter, hash])
+def test_quirks_of_unbound_proxies(web: Any, name: str, use: Any) -> None:
+    """R3: outside, iter() and hash() of a proxy are a TypeError."""
+    with pytest.raises(TypeError):
+        use(getattr(web.globals, name))
+
+
 def test_has_context(web: Any) -> None:
     """R4: has_app_context and has_request_context tell outside, app context and request apart."""
 
@@ -155,9 +163,11 @@ def test_what_g_refuses(web: Any, use: Any, error: Any) -> None:
 
 
 def test_g_says_whose_it_is(native: Any) -> None:
-    """R29: the repr of g names its app."""
+    """R29: the repr of g names its app, as long as that is known."""
     with native.app().app_context():
         assert repr(native.globals.g) == "<ctxjobs.g of 'shop'>"
+        found = native.globals.g._get_current_object()
+    assert repr(found).startswith("<ctxjobs.native.ctx.AppContextGlobals object at")
 
 
 def test_g_may_be_of_any_class(web: Any) -> None:

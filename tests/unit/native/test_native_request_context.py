@@ -285,19 +285,43 @@ def test_request_and_app_teardown_errors_come_together(native: Any) -> None:
     assert native.active() == (None, None)
 
 
-def test_freed_without_the_collector(web: Any) -> None:
-    """R28: after a matched request its context and request are freed by reference counting."""
-    app, refs = make_app(web), []
+@pytest.mark.parametrize("path", ["/item/1", "/nowhere", "/folder"])
+def test_freed_without_the_collector(native: Any, path: str) -> None:
+    """R28: after a request, matched or not, its context, request, session and g are freed by counting."""
+    app, refs = make_app(native), []
 
-    @app.before_request
-    def remember() -> None:
+    def remember(sender: Any) -> None:
+        ctx = native.active()[1]
         refs.extend(
-            weakref.ref(proxy._get_current_object()) for proxy in (web.globals.request, web.globals.g)
+            map(weakref.ref, (ctx, ctx.request, ctx._session, native.active()[0], native.active()[0].g))
         )
 
+    native.signals.request_started.connect(remember, app)
     gc.disable()
     try:
-        app.test_client().get("/item/1").close()
-        assert [ref() for ref in refs] == [None, None]
+        app.test_client().get(path).close()
+        assert [ref() for ref in refs] == [None] * 5
     finally:
         gc.enable()
+
+
+def test_routing_error_on_its_way_keeps_its_traceback(native: Any) -> None:
+    """R28: a routing error that ends the context is left as it is."""
+    with pytest.raises(NotFound) as caught, native.app().test_request_context("/nowhere") as ctx:
+        raise ctx.request.routing_exception
+    assert "match" in [entry.name for entry in caught.traceback]
+
+
+def test_repr_tells_contexts_apart(native: Any) -> None:
+    """R15: in an error, a context is known by its class, its address, its request and its app."""
+    app = native.app()
+    ctx, app_ctx = app.test_request_context("/a", method="POST"), app.app_context()
+    assert repr(ctx) == f"<RequestContext {id(ctx):#x} POST '/a' of 'shop'>"
+    assert repr(app_ctx) == f"<AppContext {id(app_ctx):#x} of 'shop'>"
+    assert repr(app) == "<App 'shop'>"
+
+
+def test_environ_takes_positional_arguments(web: Any) -> None:
+    """R16: what follows the scheme goes to Werkzeug's builder, whose next argument is the query."""
+    request = web.app().test_request_context("/", None, None, None, {"a": "b"}).request
+    assert request.query_string == b"a=b"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
 import pytest
 from flask import Flask
+from flask.json.tag import TaggedJSONSerializer
 
 from ctxjobs.errors import ContextError
 from ctxjobs.native.app import App
@@ -39,6 +41,11 @@ def make_app(web: Any, **config: Any) -> Any:
 def test_tagged_json(name: str) -> None:
     """Every kind of value that the cookie holds comes back as it was."""
     assert TaggedJSON.loads(TaggedJSON.dumps(VALUES[name])) == VALUES[name]
+
+
+def test_tagged_json_is_flasks() -> None:
+    """The text in the cookie is the one that Flask writes, without spaces."""
+    assert TaggedJSON.dumps(VALUES) == TaggedJSONSerializer().dumps(VALUES)
 
 
 @pytest.mark.parametrize(("writer", "reader"), [(App, Flask), (Flask, App)], ids=["to Flask", "from Flask"])
@@ -76,12 +83,42 @@ def test_cookie_options(web: Any, path: str) -> None:
         SESSION_COOKIE_PATH="/p",
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_PARTITIONED=True,
     )
     header = app.test_client().get(path).headers["Set-Cookie"]
     parts = {part.split("=")[0] for part in header.split("; ")}
-    options = {"s", "Domain", "Path", "Secure", "HttpOnly", "SameSite", "Partitioned"}
+    options = {"s", "Domain", "Path", "Secure", "HttpOnly", "SameSite"}
     assert parts == options | ({"Expires"} if path == "/permanent" else set())
+
+
+@pytest.mark.skipif(version("werkzeug").startswith("3.0."), reason="Werkzeug knows it from 3.1 on")
+def test_partitioned_cookie(web: Any) -> None:
+    """SESSION_COOKIE_PARTITIONED makes a partitioned cookie."""
+    app = make_app(web, SESSION_COOKIE_PARTITIONED=True, SESSION_COOKIE_SECURE=True)
+    assert "Partitioned" in app.test_client().get("/set/1").headers["Set-Cookie"].split("; ")
+
+
+def test_cookie_expires_with_the_session(web: Any) -> None:
+    """The cookie of a permanent session expires when its lifetime is over."""
+    app = make_app(web)
+    app.permanent_session_lifetime = timedelta(hours=5)
+    client = app.test_client()
+    client.get("/permanent")
+    cookie = client.get_cookie("session")
+    left = cookie.expires - datetime.now(timezone.utc)
+    assert timedelta(hours=4, minutes=59) < left <= timedelta(hours=5)
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_vary_by_what_is_written(web: Any, emptied: bool) -> None:
+    """R24: a cookie that is written or deleted makes the response vary, if nobody looked at it too."""
+    app, response = make_app(web), web.Response()
+    session = app.session_interface.session_class({"x": 1})
+    if emptied:
+        session.clear()
+    session.modified, session.accessed = True, False
+    with app.test_request_context():
+        app.session_interface.save_session(app, session, response)
+    assert ("Set-Cookie" in response.headers, response.headers["Vary"]) == (True, "Cookie")
 
 
 def test_emptied_session_deletes_the_cookie(web: Any) -> None:
@@ -172,6 +209,39 @@ def test_without_with_nothing_is_preserved(web: Any) -> None:
     assert web.active() == (None, None)
 
 
+def test_nothing_is_preserved_after_the_block(web: Any) -> None:
+    """R37: after its block a client is one without a block again."""
+    client = make_app(web).test_client()
+    with client:
+        pass
+    client.get("/no")
+    assert web.active() == (None, None)
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_client_buffers_if_asked(web: Any, buffered: bool) -> None:
+    """R37: a client reads a stream before it returns if it is asked to, else as it is read."""
+    app, log = web.app(), []
+
+    def generate() -> Any:
+        yield "a"
+        log.append("read")
+
+    app.add_url_rule("/a", "a", generate)
+    response = app.test_client().get("/a", buffered=buffered)
+    read_before = len(log)
+    assert (read_before, response.text, len(log)) == (int(buffered), "a", 1)
+
+
+def test_client_arguments(web: Any) -> None:
+    """R37: a client has the app's kind of responses, and takes what Werkzeug's client takes."""
+    app = make_app(web)
+    app.response_class = type("Mine", (web.Response,), {})
+    client = app.test_client(allow_subdomain_redirects=True)
+    assert client.allow_subdomain_redirects is True
+    assert isinstance(client.get("/no"), app.response_class)
+
+
 def test_clients_do_not_nest(web: Any) -> None:
     """R37: a client's block inside of its block is a RuntimeError."""
     client = web.app().test_client()
@@ -217,13 +287,19 @@ def test_session_transaction_without_cookies(native: Any) -> None:
 def test_custom_interface_may_open_nothing(native: Any) -> None:
     """R23: an interface that opens nothing makes a null session, which is not saved."""
 
+    asked = []
+
     class Interface(native.sessions.SessionInterface):
         def open_session(self, app: Any, request: Any) -> None:
             return None
 
+        def make_null_session(self, app: Any) -> Any:
+            asked.append(app)
+            return super().make_null_session(app)
+
     app = make_app(native)
     app.session_interface = Interface()
-    assert app.test_client().get("/get").text == "nothing"
+    assert (app.test_client().get("/get").text, asked) == ("nothing", [app])
 
 
 def test_interface_has_to_be_complete(web: Any) -> None:

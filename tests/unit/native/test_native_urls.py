@@ -22,6 +22,7 @@ def make_app(web: Any, **config: Any) -> Any:
         ({}, "/root/item/1"),
         ({"q": "a b"}, "/root/item/1?q=a+b"),
         ({"_anchor": "x y"}, "/root/item/1#x%20y"),
+        ({"_anchor": "a/b?c=d&e:f"}, "/root/item/1#a/b?c=d&e:f"),
         ({"_external": True}, "http://shop.test/root/item/1"),
         ({"_scheme": "https"}, "https://shop.test/root/item/1"),
         ({"_scheme": "https", "_external": True}, "https://shop.test/root/item/1"),
@@ -31,6 +32,15 @@ def test_url_for_in_a_request(web: Any, values: Any, url: str) -> None:
     """R38: in a request, url_for is relative unless asked, with host and root of the environ."""
     with make_app(web).test_request_context(base_url="http://shop.test/root"):
         assert web.helpers.url_for("item", number=1, **values) == url
+
+
+def test_url_for_of_a_method(web: Any) -> None:
+    """R38: of two rules of an endpoint, _method chooses the one that has it."""
+    app = web.app()
+    app.add_url_rule("/get", "a", methods=["GET"])
+    app.add_url_rule("/post", "a", methods=["POST"])
+    with app.test_request_context():
+        assert [web.helpers.url_for("a", _method=method) for method in ("GET", "POST")] == ["/get", "/post"]
 
 
 def test_url_for_prefers_server_name(web: Any) -> None:
@@ -62,16 +72,16 @@ def test_url_for_outside(native: Any) -> None:
 
 def test_scheme_of_a_relative_url(web: Any) -> None:
     """R38: a scheme for a URL that is not external is a ValueError."""
-    with make_app(web).test_request_context(), pytest.raises(ValueError, match="_scheme"):
+    with make_app(web).test_request_context(), pytest.raises(ValueError, match=r"_scheme"):
         web.helpers.url_for("item", number=1, _scheme="https", _external=False)
 
 
 def test_url_defaults(web: Any) -> None:
     """R38: url_defaults functions fill in values."""
     app = make_app(web)
-    app.url_defaults(lambda endpoint, values: values.setdefault("number", 9))
+    app.url_defaults(lambda endpoint, values: values.setdefault("number", len(endpoint)))
     with app.test_request_context():
-        assert web.helpers.url_for("item") == "/item/9"
+        assert web.helpers.url_for("item") == "/item/4"
 
 
 def test_build_error(web: Any) -> None:
@@ -79,16 +89,17 @@ def test_build_error(web: Any) -> None:
     app, asked = make_app(web), []
 
     def first(error: Any, endpoint: str, values: Any) -> None:
-        asked.append((endpoint, sorted(values)))
+        asked.append((endpoint, values.copy()))
         raise error
 
     app.url_build_error_handlers.extend([first, lambda error, endpoint, values: None])
     with app.test_request_context():
         with pytest.raises(BuildError):
-            web.helpers.url_for("nothing")
+            web.helpers.url_for("nothing", _anchor="a", _method="PUT", _scheme="https")
         app.url_build_error_handlers.append(lambda error, endpoint, values: "/fallback")
         assert web.helpers.url_for("nothing", x=1) == "/fallback"
-    assert asked[0] == ("nothing", ["_anchor", "_external", "_method", "_scheme"])
+    values = {"_anchor": "a", "_method": "PUT", "_scheme": "https", "_external": True}
+    assert asked[0] == ("nothing", values)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +118,22 @@ def test_subdomain_and_host_matching(web: Any, matching: Any, rule: Any, base_ur
     app.add_url_rule("/a", "a", print, **rule)
     with app.test_request_context("/a", base_url=base_url) as ctx:
         assert ctx.request.view_args == args
+
+
+def test_default_subdomain(web: Any) -> None:
+    """R16: with subdomain matching off, the map's default subdomain is the one that rules are matched in."""
+    app = web.app()
+    app.url_map.default_subdomain = "www"
+    app.add_url_rule("/a", "a", print, subdomain="www")
+    with app.test_request_context("/a") as ctx:
+        assert ctx.request.endpoint == "a"
+
+
+def test_client_is_where_the_app_is(web: Any) -> None:
+    """R16: the test client's requests have the same defaults as a test request context."""
+    app = web.app(SERVER_NAME="shop.test", PREFERRED_URL_SCHEME="https")
+    app.add_url_rule("/a", "a", lambda: web.globals.request.url)
+    assert app.test_client().get("/a").text == "https://shop.test/a"
 
 
 def test_base_url_excludes_its_parts(native: Any) -> None:

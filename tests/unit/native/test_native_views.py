@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ctxjobs.errors import ViewResultError
@@ -83,6 +83,20 @@ def test_wrong_result(web: Any, result: Any) -> None:
         returning(web.app(), result)
 
 
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (("a", 1, {}, 2), "a tuple of 4 items"),
+        (3, "a int"),
+        ({"x": object()}, "a object, which JSON does not have"),
+    ],
+)
+def test_wrong_result_says_what_it_is(native: Any, result: Any, text: str) -> None:
+    """The error for a wrong result says what was returned."""
+    with pytest.raises(ViewResultError, match=rf"returned {text}\. Return"):
+        returning(native.app(), result)
+
+
 def test_wrong_result_names_the_endpoint(native: Any) -> None:
     """The error for a wrong result names the endpoint and what may be returned."""
     with pytest.raises(ViewResultError, match=r"endpoint 'a' returned None, or nothing\. Return str"):
@@ -106,7 +120,16 @@ def test_json_request(web: Any) -> None:
     app.post("/a")(lambda: {"got": web.globals.request.json})
     client = app.test_client()
     assert client.post("/a", json={"x": 1}).json == {"got": {"x": 1}}
-    assert client.post("/a", data="{", content_type="application/json").status_code == 400
+    wrong = client.post("/a", data="{", content_type="application/json")
+    assert (wrong.status_code, "Failed to decode" in wrong.text) == (400, False)
+    assert client.post("/a", data="{", content_type="text/plain").status_code == 415
+
+
+def test_wrong_json_outside_of_an_app(native: Any) -> None:
+    """A request that is read outside of its context refuses wrong JSON as well."""
+    ctx = native.app().test_request_context(data="{", content_type="application/json")
+    with pytest.raises(BadRequest):
+        _ = ctx.request.json
 
 
 def test_debug_says_what_was_wrong(web: Any) -> None:
@@ -121,9 +144,9 @@ def test_debug_says_what_was_wrong(web: Any) -> None:
     assert "Failed to decode JSON" in client.post("/json", data="{", content_type="application/json").text
 
 
-def test_configuration_has_flasks_defaults(native: Any) -> None:
+def test_configuration_has_flasks_defaults(webs: Any) -> None:
     """Every configuration key has the default that it has in Flask."""
-    ours, theirs = native.App("a").config, Flask("a").config
+    ours, theirs = (web.App("a").config for web in webs)
     assert ours == {key: theirs[key] for key in ours}
 
 

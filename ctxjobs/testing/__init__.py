@@ -1,0 +1,30 @@
+"""What tests of users and of third parties import; nothing of it is needed to run jobs.
+
+:class:`HostConformance` is what a host must do, as tests. It imports no test framework; pytest runs it.
+"""
+
+from __future__ import annotations
+
+from ctxjobs.testing.isolation import IsolationConformance
+from ctxjobs.testing.reading import ReadingConformance
+from ctxjobs.testing.restoring import RestoringConformance
+from ctxjobs.testing.unwinding import UnwindingConformance
+
+__all__ = ["HostConformance"]
+
+
+class HostConformance(ReadingConformance, RestoringConformance, UnwindingConformance, IsolationConformance):
+    """Everything that a host must do, as tests for pytest: make a subclass for each host.
+
+    A host whose framework looks like Flask needs the two attributes and one method::
+
+        class TestMyHost(HostConformance):
+            host_class = MyHost
+            web = myframework  # current_app, g, request, session, url_for ...
+
+            def make_app(self, import_name):
+                return myframework.App(import_name)
+
+    For one that looks different, override what :class:`~ctxjobs.testing.harness.HostHarness` has, too.
+    ``Rn`` in the tests' descriptions number the requirements of the contract that all hosts share.
+    """
