@@ -340,6 +340,9 @@ class RedisUnavailableError(DeploymentError, ConnectionError):
         "Redis at {url} does not answer: {reason}. Start it, or name another one in CTXJOBS_REDIS_URL."
     )
 
+    def __post_init__(self) -> None:
+        self.reason = self.reason.rstrip(".")  # redis-py ends some of its sentences, and some not
+
 
 @dataclass(eq=False, repr=False)
 class NoRedisServerError(DeploymentError):
