@@ -47,7 +47,7 @@ def import_function(job_id: str, path: str) -> RegisteredFunction:
     advice = "Deploy the same code to the worker as to the web process, then 'rq requeue' the job."
     try:
         found = rqcompat.import_path(path)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise UnknownFunctionError(
             job_id, f"{path} cannot be imported: {short_traceback(exc)}", advice
         ) from exc

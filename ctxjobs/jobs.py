@@ -19,7 +19,7 @@ from rq.job import Dependency, Job, JobStatus
 
 from ctxjobs import rqcompat
 from ctxjobs.connection import connection_of, translated
-from ctxjobs.errors import NotAJobError
+from ctxjobs.errors import ConfigError, NotAJobError
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import Prepared, current_job, prepare
 from ctxjobs.registry import BoundApp, registry
@@ -129,6 +129,8 @@ class Enqueuer(Generic[P]):
             args: The function's positional arguments.
             kwargs: The function's keyword arguments.
         """
+        if self._options.get("group") is not None:
+            raise ConfigError("options(group=...)", "a group takes enqueue and enqueue_many only, as in RQ.")
         with self._queue() as (queue, options):
             at_front = options.pop("at_front", False)
             pipeline, unique = options.pop("pipeline", None), options.pop("unique", False)

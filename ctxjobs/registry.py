@@ -7,12 +7,12 @@ not here does not run. May import hosts and the floors of values; knows no RQ.
 from __future__ import annotations
 
 import ast
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 from ctxjobs.config import Settings
@@ -146,7 +146,7 @@ def load_app(spec: str) -> Any:
             return target
         args, kwargs = arguments
         return target(*args, **kwargs)  # type: ignore[operator]  # not a callable: told below
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise AppLoadError(spec, short_traceback(exc)) from exc
 
 
@@ -240,7 +240,9 @@ def _dotted(node: ast.expr) -> ast.expr:
 def short_traceback(exc: BaseException) -> str:
     """The traceback of *exc*, with the frames of the user's code only: no importlib, none of ours."""
     frames = traceback.extract_tb(exc.__traceback__)
-    own = sys.modules[__name__].__file__
-    users = [frame for frame in frames if frame.filename != own and "importlib" not in frame.filename]
+    own = Path(__file__).parent
+    users = [
+        frame for frame in frames if Path(frame.filename).parent != own and "importlib" not in frame.filename
+    ]
     lines = traceback.format_list(users[-5:]) + traceback.format_exception_only(exc)
     return "".join(lines).rstrip()

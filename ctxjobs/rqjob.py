@@ -94,7 +94,9 @@ class ContextJob(Job):
         """The fields that RQ writes, with the envelope among them."""
         fields: dict[str, Any] = super().to_dict(include_meta=include_meta, include_result=include_result)
         if self.refusal is not None:
-            return {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
+            # What the envelope binds stays as it is: a job that is repaired verifies again.
+            written = rqcompat.NEUTRAL_FIELDS - {*_BOUND_FIELDS}
+            return {name: value for name, value in fields.items() if name in written}
         if self.prepared is not None and self._sealed is None:
             self._sealed = self._seal(self.prepared, fields)
         if self._sealed is not None:
@@ -122,7 +124,7 @@ class ContextJob(Job):
         """
         fields = rqcompat.job_fields(raw_data)
         try:
-            super().restore(self._admit(fields))
+            self._restore_checked(self._admit(fields))
         except NoSuchJobError:
             raise
         except JobRefusedError as refusal:
@@ -156,13 +158,17 @@ class ContextJob(Job):
             "by the name of their function: '--allow-plain PATTERN'.",
         )
 
+    def _restore_checked(self, fields: dict[str, bytes]) -> None:
+        super().restore(fields)
+        rqcompat.check_durations(self)
+
     def _restore_refused(self, fields: Mapping[str, bytes], refusal: JobRefusedError) -> None:
         self.serializer = ContextSerializer
         neutral = {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
         try:
-            super().restore({**neutral, "data": b""})
+            self._restore_checked({**neutral, "data": b""})
         except Exception:  # noqa: BLE001 - one of these does not read either: the queue's name is enough
-            super().restore({"origin": fields.get("origin", b""), "data": b""})
+            super().restore({"origin": _text(fields.get("origin")), "data": b""})
         self._refuse(refusal)
 
     def _refuse(self, refusal: JobRefusedError) -> None:
