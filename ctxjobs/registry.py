@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import Signature
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,11 +55,13 @@ class RegisteredFunction(Protocol):
         path: Its dotted name.
         func: The function itself.
         parameters: Names of its positional parameters, for messages.
+        signature: What it takes.
     """
 
     path: str
     func: Callable[..., Any]
     parameters: tuple[str, ...]
+    signature: Signature
 
     def prepare(self) -> Any:
         """Capture for one job of it (:class:`ctxjobs.propagation.Prepared`)."""
@@ -204,6 +207,9 @@ def _keyring(host: Host, settings: Settings) -> Keyring:
     fallbacks = settings.secret_key_fallbacks
     if fallbacks is None:
         fallbacks = host.config.get("SECRET_KEY_FALLBACKS") or ()
+    if isinstance(fallbacks, str | bytes):
+        # Its letters would be taken for keys, and everybody can guess these.
+        raise ConfigError("SECRET_KEY_FALLBACKS", "expected a list of keys, got one key; put it into a list.")
     return Keyring([key, *fallbacks])
 
 
@@ -222,6 +228,8 @@ def _parse(spec: str, expression: str) -> tuple[str, tuple[list[Any], dict[str, 
         if not isinstance(node, ast.Call):
             return ast.unparse(_dotted(node)), None
         args = [ast.literal_eval(arg) for arg in node.args]
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("** unpacks what is no literal")
         kwargs = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
         return ast.unparse(_dotted(node.func)), (args, kwargs)
     except (SyntaxError, ValueError) as exc:

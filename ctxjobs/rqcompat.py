@@ -146,11 +146,6 @@ class _InertUnpickler(pickle.Unpickler):
         return _Inert
 
 
-def callback_name(job: Job, kind: str) -> str | None:
-    """Dotted name of the callback *kind*: ``success``, ``failure`` or ``stopped``."""
-    return cast("str | None", getattr(job, f"_{kind}_callback_name"))
-
-
 def neutralise(job: Job) -> None:
     """Take from *job* everything that RQ would run, retry or release on its behalf."""
     job._success_callback_name = job._failure_callback_name = job._stopped_callback_name = None
