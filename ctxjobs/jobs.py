@@ -270,7 +270,7 @@ def _arguments(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(call, tuple | list):
         return tuple(call), {}
     wanted = "for each job a tuple of its positional arguments, or a mapping of its keyword arguments"
-    raise ConfigError("enqueue_many(...)", f"expected {wanted}; got a {type(call).__name__}.")
+    raise ConfigError("enqueue_many(...)", f"expected {wanted}; got {type(call).__name__}.")
 
 
 def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:

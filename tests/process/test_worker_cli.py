@@ -70,6 +70,16 @@ def test_an_app_that_cannot_be_loaded_ends_the_worker(start: Start, spec: str, e
 # --- No Redis -------------------------------------------------------------------------------
 
 
+def test_a_worker_whose_redis_is_gone_still_stops(tmp_path: Path) -> None:
+    """SIGTERM ends a worker that waits for a Redis to come back."""
+    with EmbeddedRedis() as server, run_worker(tmp_path / "log", redis_url=server.url) as worker:
+        worker.wait_for_log("*** Listening on")
+        server.stop()
+        worker.wait_for_log("Redis does not answer")
+        worker.stop()
+        assert worker.exit_code() == 0
+
+
 def test_burst_without_redis_gives_up(tmp_path: Path) -> None:
     """Exit code 3, within seconds; the message names the URL without its password."""
     url = "redis://clerk:hush@127.0.0.1:1/0"
