@@ -6,6 +6,7 @@ May import :mod:`ctxjobs.errors` only. Knows names, types and defaults; decides 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -21,6 +22,8 @@ MAX_HOPS: Final = 16
 DEFAULT_QUEUE: Final = "default"
 
 _PREFIX = "CTXJOBS_"
+#: redis-py takes the password from the query, too.
+_QUERY_PASSWORD: Final = re.compile(r"([?&]password=)[^&#]*")
 _T = TypeVar("_T")
 
 
@@ -85,6 +88,7 @@ def redis_url_from_environment(environ: Mapping[str, str] = os.environ) -> str |
 
 def safe_url(url: str) -> str:
     """*url* without its password, for messages."""
+    url = _QUERY_PASSWORD.sub(r"\1***", url)
     parts = urlsplit(url)
     if not parts.password:
         return url

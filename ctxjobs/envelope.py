@@ -214,7 +214,7 @@ def _header_end(signed: bytes) -> int:
 
 def _open(payload: bytes, app_id: str, binding: Binding) -> Envelope:
     """Decode a payload whose signature was verified."""
-    fields: dict[str, Any] = codec.loads(payload)  # type: ignore[assignment]  # signed: seal() wrote this shape
+    fields: dict[str, Any] = codec.loads(payload, len(payload))  # type: ignore[assignment]  # signed: seal() wrote this shape
     for name, value in {"app": app_id, **asdict(binding)}.items():
         bound = tuple(fields[name]) if isinstance(value, tuple) else fields[name]
         if bound != value:

@@ -340,6 +340,9 @@ class RedisUnavailableError(DeploymentError, ConnectionError):
         "Redis at {url} does not answer: {reason}. Start it, or name another one in CTXJOBS_REDIS_URL."
     )
 
+    def __post_init__(self) -> None:
+        self.reason = self.reason.rstrip(".")  # redis-py ends some of its sentences, and some not
+
 
 @dataclass(eq=False, repr=False)
 class NoRedisServerError(DeploymentError):
@@ -412,3 +415,17 @@ class HopLimitError(CallerError, RecursionError):
         "Job {job_id} cannot enqueue another one: it would be {hop} jobs deep; the limit is {limit}. If this "
         "is no loop, raise CTXJOBS_MAX_HOPS."
     )
+
+
+@dataclass(eq=False, repr=False)
+class ArgumentsError(CallerError, TypeError):
+    """A job was enqueued with arguments that its function does not take.
+
+    Attributes:
+        function: Its dotted name.
+        reason: What Python says of them.
+    """
+
+    function: str
+    reason: str
+    template: ClassVar[str] = "{function} cannot be enqueued: {reason}. Pass the arguments that it takes."

@@ -6,10 +6,11 @@ floors of the registry and of RQ's compatibility.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ctxjobs import rqcompat
-from ctxjobs.errors import NotAJobError, UnknownFunctionError
+from ctxjobs.errors import ArgumentsError, NotAJobError, UnknownFunctionError
 from ctxjobs.registry import RegisteredFunction, registry, short_traceback
 
 
@@ -19,15 +20,44 @@ def find_function(func: Any) -> RegisteredFunction:
     Raises:
         NotAJobError: It is none.
     """
+    path = func if isinstance(func, str) else getattr(func, "path", None)
+    if str(path).startswith("__main__."):
+        advice = "Move it to a module that both the web process and the worker import."
+        raise NotAJobError(str(path), "it is defined in the script that runs", advice)
     if isinstance(func, str):
         return registry.functions.get(func) or _import_by_name(func)
-    path = getattr(func, "path", None)
     function = registry.functions.get(str(path))
     if function is None or function is not func:
         reason = (None if path else rqcompat.why_not_importable(func)) or "it is not under @job"
         advice = "Put @job on a module-level function and pass ids to it; use rq.Queue for plain RQ jobs."
         raise NotAJobError(getattr(func, "__qualname__", repr(func)), reason, advice)
     return function
+
+
+def check_call(function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Find out at enqueue what would only fail in the worker.
+
+    Raises:
+        ArgumentsError: The function does not take these arguments.
+    """
+    try:
+        function.signature.bind(*args, **kwargs)
+    except TypeError as exc:
+        raise ArgumentsError(function.path, str(exc)) from exc
+
+
+def check_callback(name: str, callback: Any) -> None:
+    """Find out at enqueue that a worker could not import *callback*, RQ's Callback or what RQ takes for one.
+
+    Raises:
+        NotAJobError: It is a lambda, a method or a nested function.
+    """
+    func = getattr(callback, "func", callback)
+    if func is None or isinstance(func, str):
+        return
+    if reason := rqcompat.why_not_importable(func):
+        path = f"{name}={getattr(func, '__qualname__', func)}"
+        raise NotAJobError(path, reason, "Give a function on the level of its module, or its dotted name.")
 
 
 def _import_by_name(path: str) -> RegisteredFunction:
@@ -47,7 +77,7 @@ def import_function(job_id: str, path: str) -> RegisteredFunction:
     advice = "Deploy the same code to the worker as to the web process, then 'rq requeue' the job."
     try:
         found = rqcompat.import_path(path)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise UnknownFunctionError(
             job_id, f"{path} cannot be imported: {short_traceback(exc)}", advice
         ) from exc

@@ -19,7 +19,7 @@ from rq.job import Dependency, Job, JobStatus
 
 from ctxjobs import rqcompat
 from ctxjobs.connection import connection_of, translated
-from ctxjobs.errors import NotAJobError
+from ctxjobs.errors import ConfigError, NotAJobError
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import Prepared, current_job, prepare
 from ctxjobs.registry import BoundApp, registry
@@ -129,6 +129,8 @@ class Enqueuer(Generic[P]):
             args: The function's positional arguments.
             kwargs: The function's keyword arguments.
         """
+        if self._options.get("group") is not None:
+            raise ConfigError("options(group=...)", "a group takes enqueue and enqueue_many only, as in RQ.")
         with self._queue() as (queue, options):
             at_front = options.pop("at_front", False)
             pipeline, unique = options.pop("pipeline", None), options.pop("unique", False)
@@ -147,14 +149,18 @@ class Enqueuer(Generic[P]):
         Returns:
             RQ's Jobs, those without dependencies first.
         """
-        return self._push(((), dict(call)) if isinstance(call, Mapping) else (call, {}) for call in calls)
+        return self._push(_arguments(call) for call in calls)
 
     def _push(self, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[ContextJob]:
         group, pipeline = self._options.get("group"), self._options.get("pipeline")
+        if self._options.get("unique"):
+            raise ConfigError("options(unique=True)", "many jobs and groups cannot be unique (as in RQ).")
         with self._queue() as (queue, options):
             options.pop("pipeline", None)
             data = [queue.prepare_data(self._path, args, kwargs, **options) for args, kwargs in calls]
-            if group is None:
+            if not data:
+                jobs = []
+            elif group is None:
                 jobs = queue.enqueue_many(data, pipeline=pipeline)
             else:
                 jobs = group.enqueue_many(queue, data, pipeline=pipeline)
@@ -167,9 +173,6 @@ class Enqueuer(Generic[P]):
     @contextmanager
     def _queue(self) -> Iterator[tuple[Queue, dict[str, Any]]]:
         """The queue to use, with the snapshot for what is enqueued there, and RQ's own options."""
-        if self._path.startswith("__main__."):
-            advice = "Move it to a module that both the web process and the worker import."
-            raise NotAJobError(self._path, "it is defined in the script that runs", advice)
         prepared = self.prepare()
         own = ("queue", "capture", "group")
         options = {name: value for name, value in self._options.items() if name not in own}
@@ -185,11 +188,13 @@ class JobFunction(Protocol[P, R_co]):
         path: Its dotted name.
         func: The function itself.
         parameters: Names of its positional parameters.
+        signature: What it takes.
     """
 
     path: str
     func: Callable[..., Any]
     parameters: tuple[str, ...]
+    signature: inspect.Signature
     __name__: str
     __qualname__: str
 
@@ -259,6 +264,15 @@ def decorate(
     return _wrap(func, Enqueuer(f"{func.__module__}.{func.__qualname__}", apps, cast("Options", options)))
 
 
+def _arguments(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(call, Mapping):
+        return (), dict(call)
+    if isinstance(call, tuple | list):
+        return tuple(call), {}
+    wanted = "for each job a tuple of its positional arguments, or a mapping of its keyword arguments"
+    raise ConfigError("enqueue_many(...)", f"expected {wanted}; got {type(call).__name__}.")
+
+
 def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
     path = f"{func.__module__}.{func.__qualname__}"
 
@@ -270,11 +284,12 @@ def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
     if inspect.iscoroutinefunction(func):
         _mark_coroutine_function(wrapper)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(func).parameters.values()
+    signature = inspect.signature(func)
     vars(wrapper).update(
         path=path,
         func=func,
-        parameters=tuple(parameter.name for parameter in parameters if parameter.kind in kinds),
+        signature=signature,
+        parameters=tuple(name for name, each in signature.parameters.items() if each.kind in kinds),
         prepare=enqueuer.prepare,
         options=enqueuer.options,
         enqueue=enqueuer.enqueue,

@@ -7,7 +7,7 @@ itself (see :mod:`ctxjobs.hosts` and :mod:`ctxjobs.propagation`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
@@ -73,7 +73,7 @@ class Capture:
             object.__setattr__(self, name, _names(name, getattr(self, name)))
         if not callable(self.g) and self.g not in ("public", "none"):
             object.__setattr__(self, "g", _names("g", self.g))
-        _refuse("headers", (name for name in self.headers if NEVER_HEADERS.fullmatch(name)))
+        _refuse("headers", (name for name in self.headers if NEVER_HEADERS.fullmatch(name.replace("_", "-"))))
         _refuse("session", (name for name in self.session if name in NEVER_SESSION))
         if isinstance(self.g, tuple):
             _refuse("g", (name for name in self.g if name in NEVER_G))
@@ -103,7 +103,8 @@ class Capture:
 
 
 def _names(what: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+    listed = isinstance(value, Collection) and not isinstance(value, str)
+    if not listed or not all(isinstance(name, str) for name in value):
         raise ConfigError(f"Capture({what}=...)", f"expected a tuple of names, got {value!r}")
     return tuple(value)
 

@@ -7,12 +7,13 @@ not here does not run. May import hosts and the floors of values; knows no RQ.
 from __future__ import annotations
 
 import ast
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import Signature
+from pathlib import Path
 from typing import Any, Protocol
 
 from ctxjobs.config import Settings
@@ -54,11 +55,13 @@ class RegisteredFunction(Protocol):
         path: Its dotted name.
         func: The function itself.
         parameters: Names of its positional parameters, for messages.
+        signature: What it takes.
     """
 
     path: str
     func: Callable[..., Any]
     parameters: tuple[str, ...]
+    signature: Signature
 
     def prepare(self) -> Any:
         """Capture for one job of it (:class:`ctxjobs.propagation.Prepared`)."""
@@ -146,7 +149,7 @@ def load_app(spec: str) -> Any:
             return target
         args, kwargs = arguments
         return target(*args, **kwargs)  # type: ignore[operator]  # not a callable: told below
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise AppLoadError(spec, short_traceback(exc)) from exc
 
 
@@ -204,6 +207,9 @@ def _keyring(host: Host, settings: Settings) -> Keyring:
     fallbacks = settings.secret_key_fallbacks
     if fallbacks is None:
         fallbacks = host.config.get("SECRET_KEY_FALLBACKS") or ()
+    if isinstance(fallbacks, str | bytes):
+        # Its letters would be taken for keys, and everybody can guess these.
+        raise ConfigError("SECRET_KEY_FALLBACKS", "expected a list of keys, got one key; put it into a list.")
     return Keyring([key, *fallbacks])
 
 
@@ -222,6 +228,8 @@ def _parse(spec: str, expression: str) -> tuple[str, tuple[list[Any], dict[str, 
         if not isinstance(node, ast.Call):
             return ast.unparse(_dotted(node)), None
         args = [ast.literal_eval(arg) for arg in node.args]
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("** unpacks what is no literal")
         kwargs = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
         return ast.unparse(_dotted(node.func)), (args, kwargs)
     except (SyntaxError, ValueError) as exc:
@@ -240,7 +248,9 @@ def _dotted(node: ast.expr) -> ast.expr:
 def short_traceback(exc: BaseException) -> str:
     """The traceback of *exc*, with the frames of the user's code only: no importlib, none of ours."""
     frames = traceback.extract_tb(exc.__traceback__)
-    own = sys.modules[__name__].__file__
-    users = [frame for frame in frames if frame.filename != own and "importlib" not in frame.filename]
+    own = Path(__file__).parent
+    users = [
+        frame for frame in frames if Path(frame.filename).parent != own and "importlib" not in frame.filename
+    ]
     lines = traceback.format_list(users[-5:]) + traceback.format_exception_only(exc)
     return "".join(lines).rstrip()

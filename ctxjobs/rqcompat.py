@@ -16,8 +16,8 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from rq.job import UNEVALUATED, Job, JobStatus, Retry, _job_stack
-from rq.utils import decode_redis_hash
+from rq.job import UNEVALUATED, Job, JobStatus, Retry
+from rq.job import _job_stack as _untyped_job_stack
 
 from ctxjobs import codec
 from ctxjobs.serializer import bounded_inflate
@@ -26,14 +26,19 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq import Queue
 
-#: What RQ reads from a job hash when it restores a refused job, and what it may write back: the facts
-#: about where the job is, nothing that is decoded, imported or acted on.
+_job_stack: Any = _untyped_job_stack
+
+#: What RQ reads from a job hash when it restores a refused job: the facts about where the job is and what
+#: it waits for, nothing that is decoded, imported or run.
 NEUTRAL_FIELDS: Final = frozenset(
     {
         "created_at", "origin", "description", "enqueued_at", "started_at", "ended_at", "last_heartbeat",
         "worker_name", "status", "timeout", "ttl", "result_ttl", "failure_ttl", "exc_info", "group_id",
+        "allow_dependency_failures", "enqueue_at_front",
     }
 )  # fmt: skip
+#: Longest duration that a job may name: about 68 years. RQ ends its worker over a longer one.
+MAX_DURATION_S: Final = 2**31 - 1
 
 
 def register_types() -> None:
@@ -48,7 +53,7 @@ def register_types() -> None:
 
 def job_fields(raw: dict[Any, Any]) -> dict[str, bytes]:
     """A job hash as Redis returned it, with text as keys."""
-    return cast("dict[str, bytes]", decode_redis_hash(raw))
+    return {key.decode(errors="replace") if isinstance(key, bytes) else key: raw[key] for key in raw}
 
 
 @contextmanager
@@ -68,6 +73,19 @@ def running(job: Job) -> Iterator[None]:
 def running_job() -> Job | None:
     """The job that RQ itself says is running in this thread."""
     return cast("Job | None", _job_stack.top)
+
+
+def check_durations(job: Job) -> None:
+    """Check what RQ computes with outside of any ``try``, so that a bad value would end the worker.
+
+    Raises:
+        ValueError: A timeout, lifetime or interval of *job* is no number of seconds.
+    """
+    callbacks = (job.success_callback_timeout, job.failure_callback_timeout, job.stopped_callback_timeout)
+    intervals = (*(job.retry_intervals or ()), *(job.repeat_intervals or ()))
+    for seconds in (job.timeout, job.ttl, job.result_ttl, job.failure_ttl, *callbacks, *intervals):
+        if not (seconds is None or (isinstance(seconds, int | float) and -1 <= seconds <= MAX_DURATION_S)):
+            raise ValueError(f"{seconds!r} is no number of seconds")
 
 
 def set_call(job: Job, function: str, args: Any, kwargs: Any, data: bytes) -> None:
@@ -102,7 +120,8 @@ def plain_function(data: bytes) -> str:
     """
     try:
         call = _InertUnpickler(io.BytesIO(bounded_inflate(data))).load()
-        return str(call[0])
+        function, _, _, _ = call
+        return function if type(call) is tuple and type(function) is str else ""
     except Exception:  # noqa: BLE001 - whatever a broken pickle raises: it names no function
         return ""
 
@@ -114,6 +133,10 @@ class _Inert:
 
     def __setstate__(self, state: Any) -> None: ...
 
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, item: Any) -> None: ...
+
     def __call__(self, *args: Any, **kwargs: Any) -> _Inert:
         return self
 
@@ -123,18 +146,14 @@ class _InertUnpickler(pickle.Unpickler):
         return _Inert
 
 
-def callback_name(job: Job, kind: str) -> str | None:
-    """Dotted name of the callback *kind*: ``success``, ``failure`` or ``stopped``."""
-    return cast("str | None", getattr(job, f"_{kind}_callback_name"))
-
-
 def neutralise(job: Job) -> None:
     """Take from *job* everything that RQ would run, retry or release on its behalf."""
     job._success_callback_name = job._failure_callback_name = job._stopped_callback_name = None
     job._success_callback = job._failure_callback = job._stopped_callback = UNEVALUATED
+    job._success_callback_timeout = job._failure_callback_timeout = job._stopped_callback_timeout = None
     job.webhooks = []
     job.retries_left = job.repeats_left = None
-    job._dependency_ids = []
+    job._dependency_ids = [job.id]  # RQ watches these keys when a parent ends, and it cannot watch none
 
 
 def schedule(queue: Queue, job: Job, when: datetime, pipeline: Pipeline | None) -> None:

@@ -18,12 +18,11 @@ from typing import Any, cast
 import rq
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, Retry
-from rq.timeouts import JobTimeoutException
 
 from ctxjobs import codec, rqcompat
 from ctxjobs.envelope import Binding, Envelope, digest, seal, unseal
 from ctxjobs.errors import DecodeError, EnvelopeMismatchError, JobRefusedError, PlainJobError
-from ctxjobs.functions import find_function, import_function
+from ctxjobs.functions import check_call, check_callback, find_function, import_function
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, run_job
 from ctxjobs.registry import RegisteredFunction, registry
@@ -76,12 +75,17 @@ class ContextJob(Job):
             options: As for RQ's ``Job.create``.
 
         Raises:
-            NotAJobError: *func* is no job function.
+            NotAJobError: *func* is no job function, or a worker could not find a callback.
+            ArgumentsError: *func* does not take these arguments.
             UnencodableValueError: An argument, or a value that the policy names, does not encode.
             UnboundJobError, SnapshotTooLargeError, HopLimitError: See :func:`ctxjobs.capture`.
         """
         function = find_function(func)
+        check_call(function, args or (), kwargs or {})
+        for name in ("on_success", "on_failure", "on_stopped"):
+            check_callback(name, options.get(name))
         data = dump_call(function.path, tuple(args or ()), dict(kwargs or {}), function.parameters)
+        codec.encode(options.get("meta"), "meta")
         # RQ's default description prints every argument into its logs.
         options["description"] = options.get("description") or function.path
         job = cast("ContextJob", super().create(function.path, args=args, kwargs=kwargs, **options))
@@ -94,7 +98,9 @@ class ContextJob(Job):
         """The fields that RQ writes, with the envelope among them."""
         fields: dict[str, Any] = super().to_dict(include_meta=include_meta, include_result=include_result)
         if self.refusal is not None:
-            return {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
+            # What the envelope binds stays as it is: a job that is repaired verifies again.
+            written = rqcompat.NEUTRAL_FIELDS - {*_BOUND_FIELDS}
+            return {name: value for name, value in fields.items() if name in written}
         if self.prepared is not None and self._sealed is None:
             self._sealed = self._seal(self.prepared, fields)
         if self._sealed is not None:
@@ -122,7 +128,7 @@ class ContextJob(Job):
         """
         fields = rqcompat.job_fields(raw_data)
         try:
-            super().restore(self._admit(fields))
+            self._restore_checked(self._admit(fields))
         except NoSuchJobError:
             raise
         except JobRefusedError as refusal:
@@ -156,13 +162,17 @@ class ContextJob(Job):
             "by the name of their function: '--allow-plain PATTERN'.",
         )
 
+    def _restore_checked(self, fields: dict[str, bytes]) -> None:
+        super().restore(fields)
+        rqcompat.check_durations(self)
+
     def _restore_refused(self, fields: Mapping[str, bytes], refusal: JobRefusedError) -> None:
         self.serializer = ContextSerializer
         neutral = {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
         try:
-            super().restore({**neutral, "data": b""})
+            self._restore_checked({**neutral, "data": b""})
         except Exception:  # noqa: BLE001 - one of these does not read either: the queue's name is enough
-            super().restore({"origin": fields.get("origin", b""), "data": b""})
+            super().restore({"origin": _text(fields.get("origin")), "data": b""})
         self._refuse(refusal)
 
     def _refuse(self, refusal: JobRefusedError) -> None:
@@ -238,31 +248,26 @@ class ContextJob(Job):
             self._refuse(refusal)
             raise
 
-    def execute_success_callback(self, death_penalty_class: Any, result: Any) -> None:
-        """Run the success callback, in contexts restored afresh."""
-        self._run_callback("success", death_penalty_class, result)
+    @property
+    def success_callback(self) -> Any:
+        """RQ's success callback; it runs in contexts restored afresh."""
+        return self._in_contexts(super().success_callback)
 
-    def execute_failure_callback(self, death_penalty_class: Any, *exc_info: Any) -> None:
-        """Run the failure callback, in contexts restored afresh."""
-        self._run_callback("failure", death_penalty_class, *exc_info)
+    @property
+    def failure_callback(self) -> Any:
+        """RQ's failure callback; it runs in contexts restored afresh."""
+        return self._in_contexts(super().failure_callback)
 
-    def execute_stopped_callback(self, death_penalty_class: Any) -> None:
-        """Run the stopped callback, in contexts restored afresh."""
-        self._run_callback("stopped", death_penalty_class)
+    @property
+    def stopped_callback(self) -> Any:
+        """RQ's stopped callback; it runs in contexts restored afresh."""
+        return self._in_contexts(super().stopped_callback)
 
-    def _run_callback(self, kind: str, death_penalty_class: Any, *args: Any) -> None:
-        if rqcompat.callback_name(self, kind) is None:
-            return
-        timeout = getattr(self, f"{kind}_callback_timeout")
-
-        def call() -> Any:
-            return getattr(self, f"{kind}_callback")(self, self.connection, *args)
-
-        with death_penalty_class(timeout, JobTimeoutException, job_id=self.id):
-            if (snapshot := self.snapshot) is None:
-                call()
-            else:
-                run_job(self, snapshot, call)
+    def _in_contexts(self, callback: Any) -> Any:
+        snapshot = self.snapshot
+        if callback is None or snapshot is None:
+            return callback
+        return lambda *args: run_job(self, snapshot, lambda: callback(*args))
 
 
 class Queue(rq.Queue):

@@ -37,7 +37,10 @@ def run_stored(stored: Job) -> Any:
             "(module:attribute or module:factory()) for this 'rq worker', or run 'ctxjobs worker --app'.",
         )
     own = cast("ContextJob", ContextJob.fetch(stored.id, connection=stored.connection))
-    result = own.run()
+    try:
+        result = own.run()
+    finally:
+        stored.get_meta()  # RQ writes the meta of its own Job at a retry: with what the function has saved
     return result if isinstance(result, Retry) else codec.encode(result, "result")
 
 

@@ -7,6 +7,7 @@ never used and never flushed.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,9 @@ from ctxjobs.embedded import EmbeddedRedis
 
 
 def pytest_configure() -> None:
-    """Remove the settings that the shell of the person who runs the tests may hold."""
+    """Forget what the shell of the person who runs the tests may hold: settings, an ignored Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(("CTXJOBS_", "RQ_"))]:
         del os.environ[name]
 

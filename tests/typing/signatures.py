@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from datetime import timedelta
-from typing_extensions import assert_type
 
 from rq import Retry
 from rq.job import Job
+from typing_extensions import assert_type
 
 import ctxjobs
 from ctxjobs import CtxJobs

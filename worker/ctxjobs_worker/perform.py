@@ -40,10 +40,11 @@ class WorkerJob(ContextJob):
                 runs without its envelope.
         """
         function = rqcompat.plain_function(fields.get("data", b""))
-        if function in registry.functions:
-            raise _without_envelope(self.id, function)
-        callbacks = (fields.get(name, b"").decode(errors="replace") for name in _CALLBACK_FIELDS)
-        if not all(self._allows(name) for name in (function, *callbacks) if name):
+        if path := _job_function(function):
+            raise _without_envelope(self.id, path)
+        named = (fields.get(name, b"").decode(errors="replace") for name in _CALLBACK_FIELDS)
+        callbacks = [name for name in named if name]
+        if not all(self._allows(name) for name in (function, *callbacks)):
             super().admit_plain(fields)
 
     def _allows(self, name: str) -> bool:
@@ -53,8 +54,10 @@ class WorkerJob(ContextJob):
         """Run the job; a plain one in the system context."""
         if self.refusal is not None or self.snapshot is not None:
             return super().run()
-        if registry.functions.get(str(self.func_name)) is self.func:  # its module was only imported now
-            raise _without_envelope(self.id, str(self.func_name))
+        if path := _job_function(str(self.func_name), self.func):  # its module was only imported now
+            refusal = _without_envelope(self.id, path)
+            self._refuse(refusal)
+            raise refusal
         if self.system_app is None:
             return self.execute_plain()
         return run_job(self, Snapshot(self.system_app), self.execute_plain)
@@ -64,6 +67,14 @@ def worker_job(allow_plain: Sequence[str], system_app: str) -> type[WorkerJob]:
     """The job class of a worker with these settings; RQ makes the instances."""
     settings = {"allow_plain": tuple(allow_plain), "system_app": system_app}
     return type("WorkerJob", (WorkerJob,), settings)
+
+
+def _job_function(name: str, func: Any = None) -> str | None:
+    """Path of the job function that *name* or *func* is, or is a part or an alias of; None if it is none."""
+    for path, function in registry.functions.items():
+        if name == path or name.startswith(path + ".") or func is function or func is function.func:
+            return path
+    return None
 
 
 def _without_envelope(job_id: str, function: str) -> PlainJobError:

@@ -6,6 +6,7 @@ signal, or when its parent is gone.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -13,14 +14,22 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Final
 
-from rq.exceptions import StopRequested
-from rq.worker import SimpleWorker
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq.exceptions import DequeueTimeout, StopRequested
+from rq.utils import get_version
+from rq.worker import SimpleWorker, WorkerStatus
 
 from ctxjobs.rqjob import Queue
 from ctxjobs_worker.perform import WorkerJob, worker_job
 
 #: How long one wait for a job blocks; also the longest time until a stop is noticed.
 WAIT_S: Final = 1
+#: Pause after a Redis that did not answer: doubles each time.
+FIRST_PAUSE_S: Final = 1.0
+LAST_PAUSE_S: Final = 30.0
+#: How often a pause looks for a stop.
+POLL_S: Final = 0.2
 
 
 class Worker(SimpleWorker):
@@ -64,19 +73,70 @@ class Worker(SimpleWorker):
         self.listen_for_stop()
 
     def listen_for_stop(self) -> None:
-        """Answer SIGTERM from now on, with :meth:`request_stop`."""
-        # The terminal's Ctrl-C reaches every process of the group; the supervisor answers it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Answer signals from now on, with :meth:`request_stop`."""
         signal.signal(signal.SIGTERM, self.request_stop)
+        # A child's is ignored: the terminal's Ctrl-C reaches the whole group, and the supervisor answers it.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self.request_stop)
+
+    def execute_job(self, job: Any, queue: Any) -> None:
+        """As RQ's; a refused job fails in the queue that it was found in, whatever its hash says."""
+        if job.refusal is not None:
+            job.origin = queue.name
+        super().execute_job(job, queue)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """As RQ's, in short waits, so that a stop never has to interrupt one."""
-        give_up_at = None if max_idle_time is None else time.monotonic() + max_idle_time
+        """As RQ's, in short waits, also while Redis is away, so that a stop never has to interrupt one."""
+        give_up_at = math.inf if max_idle_time is None else time.monotonic() + max_idle_time
+        pause_s = FIRST_PAUSE_S
         while True:
-            if self._stop_requested or os.getppid() != self._parent_pid:
-                self._stop_requested = True
-                raise StopRequested
-            found = super().dequeue_job_and_maintain_ttl(timeout and WAIT_S, max_idle_time=WAIT_S)
-            idle_too_long = give_up_at is not None and time.monotonic() >= give_up_at
-            if found is not None or timeout is None or idle_too_long:
-                return found
+            self._stop_if_asked()
+            try:
+                found = self._take(timeout and WAIT_S)
+                if found is not None or timeout is None or time.monotonic() >= give_up_at:
+                    return found
+                pause_s = FIRST_PAUSE_S
+            except (RedisConnectionError, RedisTimeoutError) as exc:
+                self.log.error("%s: Redis does not answer (%s); again in %.0f s", self.name, exc, pause_s)
+                self._pause(pause_s)
+                pause_s = min(pause_s * 2, LAST_PAUSE_S)
+
+    def _take(self, wait_s: int | None) -> Any:
+        self.set_state(WorkerStatus.IDLE)
+        self.heartbeat()
+        if self.should_run_maintenance_tasks:
+            _untyped(self).run_maintenance_tasks()
+        try:
+            found = self.queue_class.dequeue_any(
+                self._ordered_queues,
+                wait_s,
+                connection=self.connection,
+                job_class=self.job_class,
+                serializer=self.serializer,
+                death_penalty_class=self.death_penalty_class,
+            )
+        except DequeueTimeout:
+            return None
+        if found is not None:
+            job, queue = found
+            self.reorder_queues(reference_queue=queue)
+            job.redis_server_version = get_version(self.connection)
+            described = f"{job.description} ({job.id})" if self.log_job_description else job.id
+            self.log.info("Worker %s: %s: %s", self.name, queue.name, described)
+        return found
+
+    def _stop_if_asked(self) -> None:
+        if self._stop_requested or os.getppid() != self._parent_pid:
+            self._stop_requested = True
+            raise StopRequested
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            self._stop_if_asked()
+            time.sleep(min(left_s, POLL_S))
+
+
+def _untyped(worker: Any) -> Any:
+    """*worker*, for the methods of RQ's that have no types."""
+    return worker

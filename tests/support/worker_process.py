@@ -1,0 +1,76 @@
+"""``ctxjobs worker`` as a process of its own, in a session of its own, with the app ``depot``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.waiting import wait_until
+
+TESTS = Path(__file__).parents[1]
+DEPOT = ("--app", "support.depot:create_app()")
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """A worker that was started.
+
+    Attributes:
+        process: Its supervisor.
+        log_path: What it and all its children print, on either stream.
+    """
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for_log(self, text: str) -> None:
+        wait_until(lambda: text in self.log, what=f"{text!r} in its log")
+
+    def stop(self) -> None:
+        """Send SIGTERM, as a process manager does."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def exit_code(self, *, timeout_s: float = 15.0) -> int:
+        return self.process.wait(timeout_s)
+
+
+@contextmanager
+def run_worker(
+    log_path: Path, *args: str, app: tuple[str, ...] = DEPOT, redis_url: str = ""
+) -> Iterator[WorkerProcess]:
+    """Run a worker; kill what is left of it and of its children at the end of the block.
+
+    Args:
+        log_path: File for all that it prints.
+        args: More arguments for the command.
+        app: The options that name its apps.
+        redis_url: Its ``CTXJOBS_REDIS_URL``.
+    """
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "ctxjobs", "worker", *app, *args],
+            env={**os.environ, "PYTHONPATH": str(TESTS), "CTXJOBS_REDIS_URL": redis_url},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    with process:
+        try:
+            yield WorkerProcess(process, log_path)
+        except BaseException:
+            print(log_path.read_text(errors="replace"))  # pytest shows it with the failure
+            raise
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,106 @@
+"""The snapshot: what goes in comes out, nothing else comes in, and what is too large is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.values import json_shaped, values
+
+from ctxjobs import codec
+from ctxjobs.errors import DecodeError, SnapshotTooLargeError
+from ctxjobs.snapshot import Lineage, RequestData, Snapshot
+
+fuzz = settings(max_examples=100, deadline=None)
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+encoded = values.map(lambda value: codec.encode(value, "value"))
+requests = st.builds(
+    RequestData,
+    st.dictionaries(names, names, max_size=4),
+    st.none() | names,
+    st.none() | names,
+    st.none() | st.binary(max_size=30),
+)
+lineages = st.just(Lineage()) | st.builds(
+    lambda job, parent: Lineage().child_of(job).child_of(parent), names, names
+)
+snapshots = st.builds(
+    Snapshot,
+    app_id=names,
+    trigger=st.sampled_from(["request", "job", "cli", "cron", "code"]),
+    lineage=lineages.filter(lambda lineage: lineage.hop == 0 or lineage.parent),
+    request=st.none() | requests,
+    session=st.none() | st.dictionaries(names, encoded, max_size=3),
+    g=st.dictionaries(names, encoded, max_size=3),
+    skipped=st.dictionaries(names, names, max_size=3),
+)
+
+
+@fuzz
+@given(snapshots)
+def test_a_snapshot_comes_back(snapshot: Snapshot) -> None:
+    """What was captured is what is restored, through the bytes that lie in Redis."""
+    assert Snapshot.from_primitive(codec.loads(snapshot.to_bytes(1 << 20))) == snapshot
+
+
+@fuzz
+@given(json_shaped | st.fixed_dictionaries({"v": st.just(1), "app": json_shaped, "trigger": json_shaped}))
+def test_anything_else_is_a_decode_error(data: Any) -> None:
+    """Whatever JSON says that no snapshot says, there is one kind of error."""
+    try:
+        Snapshot.from_primitive(data)
+    except DecodeError:
+        return
+    assert data["v"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"v": 2}, "version 2, this release reads 1"),
+        ({"trigger": "magic"}, "trigger 'magic'"),
+        ({"request": [{}, None]}, "not the shape that ctxjobs writes"),
+        ({"request": [{}, None, None, {"~": "os.system"}]}, "request.body"),
+        ({"lineage": [1, 2, 3, 4]}, "not the shape that ctxjobs writes"),
+        ({"g": [1]}, "not the shape that ctxjobs writes"),
+    ],
+)
+def test_a_changed_snapshot_says_what_is_wrong(change: dict[str, Any], expected: str) -> None:
+    """The error names the part that does not read."""
+    with pytest.raises(DecodeError, match=expected):
+        Snapshot.from_primitive({**Snapshot("shop").to_primitive(), **change})
+
+
+LARGE = "x" * 500
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "largest"),
+    [
+        (Snapshot("shop", g={"small": 1, "report": LARGE}), "g.report"),
+        (Snapshot("shop", session={"cart": LARGE}, g={"small": 1}), "session['cart']"),
+        (Snapshot("shop", request=RequestData({}, body=LARGE.encode())), "request.body"),
+        (Snapshot("shop", request=RequestData({"HTTP_X": LARGE})), "request.environ['HTTP_X']"),
+        (Snapshot("shop" * 200), "the request"),
+    ],
+)
+def test_too_large_names_the_largest_value(snapshot: Snapshot, largest: str) -> None:
+    """A snapshot over the limit names the value to look at first, its size and the limit."""
+    with pytest.raises(SnapshotTooLargeError) as caught:
+        snapshot.to_bytes(400)
+    assert (caught.value.largest, caught.value.limit_bytes) == (largest, 400)
+    assert caught.value.size_bytes == len(snapshot.to_bytes(10_000))
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    """A snapshot that takes exactly the limit fits."""
+    size = len(Snapshot("shop").to_bytes(10_000))
+    assert len(Snapshot("shop").to_bytes(size)) == size
+
+
+def test_lineage_keeps_its_root() -> None:
+    """A job of a job of a job knows the first one and the one that enqueued it."""
+    lineage = Lineage().child_of("first").child_of("second").child_of("third")
+    assert lineage == Lineage(root="first", parent="third", hop=3)
