@@ -58,10 +58,10 @@ def torn_down(app: App) -> list[Any]:
     return seen
 
 
-def fail(app: App, *errors: Exception) -> None:
+def fail(app: App, *errors: BaseException) -> None:
     """Let the teardown of *app* raise *errors*, in this order."""
 
-    def make(error: Exception) -> Any:
+    def make(error: BaseException) -> Any:
         def failing(exc: Any) -> None:
             raise error
 
@@ -112,6 +112,14 @@ def test_teardown_errors_after_a_failing_push_are_noted(app: App, caplog: Any) -
     with pytest.raises(ContextMismatchError), stack(app, Snapshot("shop", request=RequestData(ENVIRON))):
         pass
     assert caplog.messages == ["teardown raised after ContextMismatchError: one"]
+
+
+def test_exit_from_a_teardown_function_is_told_with_the_other_errors(app: App, caplog: Any) -> None:
+    """R14: an exit that a teardown function asks for hides neither the job's error nor the others'."""
+    fail(app, BoomError("one"), SystemExit(3))
+    with pytest.raises(KeyError), stack(app):
+        raise KeyError("job")
+    assert caplog.messages == ["teardown raised after KeyError: one", "teardown raised after KeyError: 3"]
 
 
 def test_leak_names_the_kind_of_context(app: App) -> None:
