@@ -100,7 +100,7 @@ class ContextStack:
         """Pop what is neither one of our layers nor was active before."""
         while (layer := self._left_behind()) is not None:
             if leaks is not None:
-                leaks.append(f"it pushed a context and never popped it ({type(layer).__name__})")
+                leaks.append(f"it pushed a context and never popped it ({_describe(layer)})")
             if not _pop(layer, exc, errors) and self._left_behind() is layer:
                 break  # it cannot be popped; it dies with the job's copy of the context variables
 
@@ -133,6 +133,11 @@ def _pop(layer: Layer, exc: BaseException | None, errors: list[BaseException]) -
     else:
         return True
     return False
+
+
+def _describe(layer: Layer) -> str:
+    place = getattr(layer, "pushed_at", None)  # native contexts know it in debug mode
+    return f"{type(layer).__name__}, pushed at {place}" if place else type(layer).__name__
 
 
 def _single_errors(error: BaseException) -> Sequence[BaseException]:

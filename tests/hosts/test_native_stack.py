@@ -250,3 +250,13 @@ def test_g_is_what_was_captured(app: App) -> None:
     """R8: the job's g has the snapshot's values."""
     with stack(app, Snapshot("shop", g={"x": 1})):
         assert g.x == 1
+
+
+def test_a_leak_names_the_line_in_debug_mode(app: App) -> None:
+    """In debug mode the report of a context that the job left behind says where it was pushed."""
+    app.debug = True
+    stack = ContextStack(NativeHost(app), Snapshot("shop"))
+    with stack:
+        app.app_context().push()
+        place = f"{__file__}:{sys._getframe().f_lineno - 1}"
+    assert stack.leaks == [f"it pushed a context and never popped it (AppContext, pushed at {place})"]
