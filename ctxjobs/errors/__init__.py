@@ -1,0 +1,102 @@
+"""Every exception that ctxjobs raises, with its message.
+
+Lives on the ground floor: imports nothing else of ctxjobs, so that every file may raise from here.
+The class says whose fault it is (:class:`CallerError`, :class:`StoredDataError`,
+:class:`DeploymentError`); its fields hold the facts; its ``template`` turns them into three
+parts: what happened, to which thing, what to do next.
+
+Each class is a dataclass: a typed constructor, and facts that survive pickling (errors cross
+process borders).
+"""
+
+from __future__ import annotations
+
+from ctxjobs.errors.binding import (
+    AppIdError,
+    ConfigError,
+    NoSecretKeyError,
+    UnsupportedAppError,
+)
+from ctxjobs.errors.contexts import (
+    ContextError,
+    ContextPopError,
+    SetupError,
+    TeardownError,
+    ViewResultError,
+)
+from ctxjobs.errors.deployment import (
+    AppLoadError,
+    ContextMismatchError,
+    EmbeddedRedisError,
+    NoRedisServerError,
+    RedisUnavailableError,
+)
+from ctxjobs.errors.jobs import (
+    ArgumentsError,
+    HopLimitError,
+    NotAJobError,
+    UnboundJobError,
+)
+from ctxjobs.errors.refusals import (
+    BadSignatureError,
+    EnvelopeExpiredError,
+    EnvelopeMismatchError,
+    JobRefusedError,
+    PlainJobError,
+    UnknownAppError,
+    UnknownFunctionError,
+    WireVersionError,
+)
+from ctxjobs.errors.root import (
+    CallerError,
+    CtxJobsError,
+    DeploymentError,
+    StoredDataError,
+)
+from ctxjobs.errors.values import (
+    DecodeError,
+    SnapshotTooLargeError,
+    UnencodableValueError,
+    ValueLimitError,
+)
+
+__all__ = [
+    "AppIdError",
+    "AppLoadError",
+    "ArgumentsError",
+    "BadSignatureError",
+    "CallerError",
+    "ConfigError",
+    "ContextError",
+    "ContextMismatchError",
+    "ContextPopError",
+    "CtxJobsError",
+    "DecodeError",
+    "DeploymentError",
+    "EmbeddedRedisError",
+    "EnvelopeExpiredError",
+    "EnvelopeMismatchError",
+    "HopLimitError",
+    "JobRefusedError",
+    "NoRedisServerError",
+    "NoSecretKeyError",
+    "NotAJobError",
+    "PlainJobError",
+    "RedisUnavailableError",
+    "SetupError",
+    "SnapshotTooLargeError",
+    "StoredDataError",
+    "TeardownError",
+    "UnboundJobError",
+    "UnencodableValueError",
+    "UnknownAppError",
+    "UnknownFunctionError",
+    "UnsupportedAppError",
+    "ValueLimitError",
+    "ViewResultError",
+    "WireVersionError",
+]
+
+# Tracebacks and reprs show the name to import an error by, not the file that it stands in.
+for _name in __all__:
+    globals()[_name].__module__ = __name__

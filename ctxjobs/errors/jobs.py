@@ -1,0 +1,74 @@
+"""Jobs that cannot be enqueued. Imports the families only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ctxjobs.errors.root import CallerError
+
+
+@dataclass(eq=False, repr=False)
+class UnboundJobError(CallerError, RuntimeError):
+    """A job was enqueued, and nothing says for which app.
+
+    Attributes:
+        function: Dotted name of the job's function.
+        reason: What is missing.
+    """
+
+    function: str
+    reason: str
+    template: ClassVar[str] = (
+        "Job {function} cannot be enqueued: {reason}. Push a context ('with app.app_context(): ...'), or "
+        "bind the job to its app: 'jobs = CtxJobs(app)' and '@jobs.job' instead of '@job'."
+    )
+
+
+@dataclass(eq=False, repr=False)
+class NotAJobError(CallerError, TypeError):
+    """A function cannot be a job, or was enqueued without being one.
+
+    Attributes:
+        function: What was given.
+        reason: Why it cannot run as a job.
+        advice: What to do instead.
+    """
+
+    function: str
+    reason: str
+    advice: str
+    template: ClassVar[str] = "{function} cannot be a job: {reason}. {advice}"
+
+
+@dataclass(eq=False, repr=False)
+class ArgumentsError(CallerError, TypeError):
+    """A job was enqueued with arguments that its function does not take.
+
+    Attributes:
+        function: Its dotted name.
+        reason: What Python says of them.
+    """
+
+    function: str
+    reason: str
+    template: ClassVar[str] = "{function} cannot be enqueued: {reason}. Pass the arguments that it takes."
+
+
+@dataclass(eq=False, repr=False)
+class HopLimitError(CallerError, RecursionError):
+    """Jobs enqueue jobs that enqueue jobs, deeper than allowed.
+
+    Attributes:
+        job_id: The job that wanted to enqueue one more.
+        hop: How deep that one would be.
+        limit: The deepest allowed.
+    """
+
+    job_id: str
+    hop: int
+    limit: int
+    template: ClassVar[str] = (
+        "Job {job_id} cannot enqueue another one: it would be {hop} jobs deep; the limit is {limit}. If this "
+        "is no loop, raise CTXJOBS_MAX_HOPS."
+    )
