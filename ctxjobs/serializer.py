@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from ctxjobs.codec import Primitive, decode, encode
@@ -82,7 +82,7 @@ def dump_call(
     """Write job data: RQ's tuple of function name, instance, args, kwargs.
 
     The tuple itself is plain, so that any RQ worker can unpack it and call the function with
-    encoded arguments; the function decodes them with :func:`decode_arguments`.
+    encoded arguments.
 
     Args:
         function: Dotted name of the job's function.
@@ -109,28 +109,13 @@ def load_call(data: bytes) -> tuple[str, None, tuple[Any, ...], dict[str, Any]]:
         DecodeError: The data is something else, or too large.
     """
     function, args, kwargs = _load_call(data)
-    return function, None, *decode_arguments(args, kwargs)
-
-
-def load_call_name(data: bytes) -> str:
-    """Read only the function's dotted name out of job data. Decodes no argument.
-
-    Raises:
-        DecodeError: The data is not what :func:`dump_call` writes, or too large.
-    """
-    return _load_call(data)[0]
-
-
-def decode_arguments(
-    args: Iterable[Primitive], kwargs: Mapping[str, Primitive]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Decode the arguments of a call that somebody else has unpickled: a stock RQ worker.
-
-    Raises:
-        DecodeError: An argument is not what the codec writes.
-    """
     positional = tuple(decode(value, f"args[{index}]") for index, value in enumerate(args))
-    return positional, {name: decode(value, f"argument {name}") for name, value in kwargs.items()}
+    return (
+        function,
+        None,
+        positional,
+        {name: decode(value, f"argument {name}") for name, value in kwargs.items()},
+    )
 
 
 def _load_call(data: bytes) -> tuple[str, list[Primitive], dict[str, Primitive]]:

@@ -20,10 +20,8 @@ from ctxjobs.serializer import (
     MAX_BYTES,
     ContextSerializer,
     bounded_inflate,
-    decode_arguments,
     dump_call,
     load_call,
-    load_call_name,
 )
 
 fuzz = settings(max_examples=100, deadline=None)
@@ -85,7 +83,7 @@ def test_a_type_of_another_library_can_be_registered() -> None:
 # --- What is not ours ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("load", [ContextSerializer.loads, load_call, load_call_name])
+@pytest.mark.parametrize("load", [ContextSerializer.loads, load_call])
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_that_runs_a_command_runs_nothing(load: Any, protocol: int, tmp_path: Path) -> None:
     """A pickle that calls ``os.system`` is refused before the call, in every protocol of pickle."""
@@ -201,21 +199,11 @@ def test_a_call_comes_back(args: list[object], kwargs: dict[str, object]) -> Non
 
 
 def test_a_stock_worker_can_make_the_call() -> None:
-    """Plain ``pickle.loads`` gives RQ's four-tuple; the function decodes what it is called with."""
-
-    def send(*args: Any, **kwargs: Any) -> Any:
-        return decode_arguments(args, kwargs)
-
-    data = dump_call("shop.mail.send", [1, date(2024, 1, 1)], {"to": {"a", "b"}})
+    """Plain ``pickle.loads`` gives RQ's four-tuple, with arguments that are encoded."""
+    data = dump_call("shop.mail.send", [1, date(2024, 1, 1)], {"to": {"a"}})
     name, instance, args, kwargs = pickle.loads(data)
     assert (name, instance) == ("shop.mail.send", None)
-    assert send(*args, **kwargs) == ((1, date(2024, 1, 1)), {"to": {"a", "b"}})
-
-
-def test_the_name_can_be_read_alone() -> None:
-    """The function's name is read without decoding arguments that do not decode here."""
-    data = pickle.dumps(("shop.mail.send", None, [{"~": "nobody", "v": 1}], {}))
-    assert load_call_name(data) == "shop.mail.send"
+    assert (args, kwargs) == ([1, codec.encode(date(2024, 1, 1), "")], {"to": codec.encode({"a"}, "")})
 
 
 @pytest.mark.parametrize(
@@ -234,9 +222,8 @@ def test_the_name_can_be_read_alone() -> None:
 )
 def test_another_shape_is_no_call(call: object) -> None:
     """Job data that is not exactly RQ's call tuple is refused: RQ's own jobs have args as a tuple."""
-    for load in (load_call, load_call_name):
-        with pytest.raises(DecodeError, match="no call"):
-            load(pickle.dumps(call))
+    with pytest.raises(DecodeError, match="no call"):
+        load_call(pickle.dumps(call))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +246,7 @@ def test_the_error_names_the_argument(args: Any, kwargs: Any, parameters: Any, p
 def test_an_argument_that_does_not_decode_is_named() -> None:
     """A tampered argument is named, too."""
     with pytest.raises(DecodeError) as caught:
-        decode_arguments([], {"order": [{"~": "nobody", "v": 1}]})
+        load_call(pickle.dumps(("f", None, [], {"order": [{"~": "nobody", "v": 1}]})))
     assert caught.value.path == "argument order[0]"
 
 
