@@ -16,6 +16,7 @@ from ctxjobs.errors import (
     CtxJobsError,
     DeploymentError,
     JobRefusedError,
+    NotCapturedError,
     StoredDataError,
     TeardownError,
 )
@@ -38,6 +39,7 @@ from ctxjobs.native.sessions import SecureCookieSessionInterface, SessionInterfa
 from ctxjobs.native.wrappers import Request, Response
 from ctxjobs.policy import SAFE_HEADERS, Capture
 from ctxjobs.propagation import capture, current_job, restore, run_in_context
+from ctxjobs.propagators import register_propagator
 from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs.snapshot import Snapshot
 
@@ -75,6 +77,7 @@ __all__ = [
     "EnvironBuilder",
     "JobFunction",
     "JobRefusedError",
+    "NotCapturedError",
     "Queue",
     "Request",
     "Response",
@@ -96,6 +99,7 @@ __all__ = [
     "has_app_context",
     "has_request_context",
     "job",
+    "register_propagator",
     "request",
     "request_ctx",
     "restore",

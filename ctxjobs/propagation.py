@@ -1,7 +1,7 @@
 """Capture and restore: from the active contexts to a snapshot, and back.
 
-Brings hosts, policy and registry together. May import all of these; knows no RQ: a job is anything
-with an ``id`` and a ``snapshot``.
+Brings hosts, propagators, policy and registry together. May import all of these; knows no
+RQ: a job is anything with an ``id`` and a ``snapshot``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import iscoroutine
 from typing import Any, Final, Protocol, cast
 
@@ -28,8 +29,10 @@ from ctxjobs.errors import (
     ValueLimitError,
 )
 from ctxjobs.hosts import Active, ContextStack, context_vars, run_clean
-from ctxjobs.hosts.environ import content_type, read_environ
+from ctxjobs.hosts.environ import content_type, left_out_headers, left_out_parts, read_environ
+from ctxjobs.hosts.misses import Misses, bounded
 from ctxjobs.policy import Capture
+from ctxjobs.propagators import propagated_scopes, take_propagated
 from ctxjobs.registry import BoundApp, choose_app, registry
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot, Trigger
 
@@ -98,6 +101,7 @@ def capture(policy: Capture | None = None) -> Snapshot:
         ValueLimitError: It is nested too deeply.
         SnapshotTooLargeError: The snapshot takes more than the app's limit.
         HopLimitError: Jobs enqueue jobs, too many deep.
+        ConfigError: The policy names a propagator that the app does not use.
     """
     return prepare(None, policy, "ctxjobs.capture()").snapshot
 
@@ -130,19 +134,24 @@ def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
     if active is None:
         return Snapshot(app.id, trigger=_trigger(None), lineage=lineage)
     skipped: dict[str, str] = {}
+    names: dict[str, list[str]] = {}  # of what the policy does not list
+    if (misses := app.host.read_misses(active)) is not None:
+        misses.hand_on(names, skipped)
     return Snapshot(
         app.id,
         trigger=_trigger(active),
         lineage=lineage,
-        request=_take_request(app, active, policy, skipped) if policy.request else None,
-        session=_take_session(app, active, policy) if policy.request else None,
-        g=_take_g(app, active, policy, skipped),
+        request=_take_request(app, active, policy, skipped, names) if policy.request else None,
+        session=_take_session(app, active, policy, names) if policy.request else None,
+        g=_take_g(app, active, policy, skipped, names),
+        propagators=take_propagated(app.host, active, policy),
         skipped=skipped,
+        left_out=bounded(names),  # which the lines above have filled
     )
 
 
 def _take_request(
-    app: BoundApp, active: Active, policy: Capture, skipped: dict[str, str]
+    app: BoundApp, active: Active, policy: Capture, skipped: dict[str, str], names: dict[str, list[str]]
 ) -> RequestData | None:
     environ = app.host.read_environ(active)
     if environ is None:
@@ -155,21 +164,30 @@ def _take_request(
         skipped["request.body"] = (
             f"it takes more than {policy.body_bytes} bytes, has no length, or was read as a form before"
         )
+    names.setdefault("headers", []).extend(left_out_headers(environ, taken))
+    names.setdefault("request", []).extend(left_out_parts(environ, body))
     endpoint, rule = app.host.read_route(active)
     return RequestData(taken, endpoint, rule, body)
 
 
-def _take_session(app: BoundApp, active: Active, policy: Capture) -> dict[str, Primitive] | None:
-    values = app.host.read_session(active, policy.session)
+def _take_session(
+    app: BoundApp, active: Active, policy: Capture, names: dict[str, list[str]]
+) -> dict[str, Primitive] | None:
+    values = app.host.read_session(active, None)
     if values is None:
         return None
-    return {name: codec.encode(value, f"session[{name!r}]") for name, value in values.items()}
+    names.setdefault("session", []).extend(name for name in values if name not in policy.session)
+    listed = (name for name in policy.session if name in values)
+    return {name: codec.encode(values[name], f"session[{name!r}]") for name in listed}
 
 
-def _take_g(app: BoundApp, active: Active, policy: Capture, skipped: dict[str, str]) -> dict[str, Primitive]:
+def _take_g(
+    app: BoundApp, active: Active, policy: Capture, skipped: dict[str, str], names: dict[str, list[str]]
+) -> dict[str, Primitive]:
     taken: dict[str, Primitive] = {}
     for name, value in app.host.read_g(active).items():
         if not policy.takes_g(name, value):
+            names.setdefault("g", []).append(name)
             continue
         try:
             taken[name] = codec.encode(value, f"g.{name}")
@@ -191,13 +209,15 @@ def _encode(snapshot: Snapshot, policy: Capture, limit_bytes: int) -> tuple[Snap
             if (size := len(codec.dumps(value))) > limit_bytes
         }
         if policy.g_is_named or not large:
-            raise
+            if not snapshot.left_out:
+                raise
+            return _encode(replace(snapshot, left_out={}), policy, limit_bytes)  # advice costs no job
     reasons = {
         f"g.{name}": f"it takes {size} bytes, the limit is {limit_bytes}" for name, size in large.items()
     }
     rest = {name: value for name, value in snapshot.g.items() if name not in large}
     snapshot = replace(snapshot, g=rest, skipped={**snapshot.skipped, **reasons})
-    return snapshot, snapshot.to_bytes(limit_bytes)
+    return _encode(snapshot, policy, limit_bytes)
 
 
 def _lineage(max_hops: int) -> Lineage:
@@ -235,12 +255,18 @@ def restore(snapshot: Snapshot) -> ContextStack:
         ContextError: The snapshot's app is not bound in this process.
         TeardownError: At the block's end: the block succeeded, and teardown functions raised.
     """
+    return _stack(snapshot, None)
+
+
+def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
     app = registry.apps.get(snapshot.app_id)
     if app is None:
         raise ContextError(
             f"App {snapshot.app_id!r} is not bound in this process. Import it, and call CtxJobs(app)."
         )
-    return ContextStack(app.host, snapshot)
+    scopes = partial(propagated_scopes, app.host, snapshot)
+    misses = Misses(snapshot, "-" if job is None else job.id)
+    return ContextStack(app.host, snapshot, scopes=scopes, misses=misses)
 
 
 def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -277,7 +303,7 @@ def run_job(job: RunningJob, snapshot: Snapshot, call: Callable[[], Any]) -> Any
 
 
 def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any]) -> Any:
-    stack = restore(snapshot)
+    stack = _stack(snapshot, job)
 
     def inside() -> Any:
         if job is not None:

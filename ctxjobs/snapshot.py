@@ -68,7 +68,11 @@ class Snapshot:
         request: The request; None if the job was enqueued outside of one.
         session: The session keys that travel, encoded; None if there was no session.
         g: The names on ``g`` that travel, encoded.
+        propagators: What propagators took, encoded, by the name of the propagator.
         skipped: What a rule would have taken and did not, such as ``g.db``, with the reason.
+        left_out: Names that were there and that the policy did not list, by kind: ``g``, ``session``,
+            ``headers`` (as the environ spells them), and of the ``request`` its ``cookies``, ``form``,
+            ``files``, ``json``; a few dozen at most.
     """
 
     app_id: str
@@ -78,6 +82,8 @@ class Snapshot:
     session: Mapping[str, Primitive] | None = None
     g: Mapping[str, Primitive] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    propagators: Mapping[str, Primitive] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_primitive(self) -> dict[str, Primitive]:
         """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""
@@ -89,9 +95,11 @@ class Snapshot:
             out["request"] = [dict(request.environ), request.endpoint, request.rule, body]
         if self.session is not None:
             out["session"] = dict(self.session)
-        for name, values in (("g", self.g), ("skipped", self.skipped)):
+        for name, values in (("g", self.g), ("skipped", self.skipped), ("propagators", self.propagators)):
             if values:
                 out[name] = dict(values)
+        if self.left_out:
+            out["left_out"] = {kind: list(names) for kind, names in self.left_out.items()}
         return out
 
     def to_bytes(self, limit_bytes: int) -> bytes:
@@ -133,6 +141,8 @@ class Snapshot:
             session=None if session is None else dict(session),
             g=dict(data.get("g", {})),
             skipped=dict(data.get("skipped", {})),
+            propagators=dict(data.get("propagators", {})),
+            left_out={kind: _read_names(names) for kind, names in data.get("left_out", {}).items()},
         )
 
 
@@ -143,10 +153,17 @@ def _read_request(data: list[Any] | None) -> RequestData | None:
     return RequestData(dict(environ), endpoint, rule, codec.decode(body, "request.body"))
 
 
+def _read_names(names: list[Any]) -> tuple[str, ...]:
+    if not all(type(name) is str for name in names):
+        raise ValueError(f"names {names!r}")
+    return tuple(names)
+
+
 def _largest(primitive: Mapping[str, Any]) -> str:
     """Name of the largest value, as a person would look for it."""
     sizes = {f"g.{name}": value for name, value in primitive.get("g", {}).items()}
     sizes.update({f"session[{name!r}]": value for name, value in (primitive.get("session") or {}).items()})
+    sizes.update({f"propagators.{name}": value for name, value in primitive.get("propagators", {}).items()})
     if request := primitive.get("request"):
         sizes["request.body"] = request[3]
         sizes.update({f"request.environ[{name!r}]": value for name, value in request[0].items()})

@@ -37,6 +37,17 @@ from ctxjobs.errors.jobs import (
     NotAJobError,
     UnboundJobError,
 )
+from ctxjobs.errors.misses import (
+    NotCapturedAttributeError,
+    NotCapturedError,
+    NotCapturedFieldError,
+    NotCapturedJSONError,
+    NotCapturedKeyError,
+)
+from ctxjobs.errors.propagators import (
+    PropagatorMissingError,
+    UserGoneError,
+)
 from ctxjobs.errors.refusals import (
     BadSignatureError,
     EnvelopeExpiredError,
@@ -81,7 +92,13 @@ __all__ = [
     "NoRedisServerError",
     "NoSecretKeyError",
     "NotAJobError",
+    "NotCapturedAttributeError",
+    "NotCapturedError",
+    "NotCapturedFieldError",
+    "NotCapturedJSONError",
+    "NotCapturedKeyError",
     "PlainJobError",
+    "PropagatorMissingError",
     "RedisUnavailableError",
     "SetupError",
     "SnapshotTooLargeError",
@@ -92,6 +109,7 @@ __all__ = [
     "UnknownAppError",
     "UnknownFunctionError",
     "UnsupportedAppError",
+    "UserGoneError",
     "ValueLimitError",
     "ViewResultError",
     "WireVersionError",

@@ -7,10 +7,12 @@ unwind and teardown are in :mod:`ctxjobs.hosts.stack`; an adapter only says what
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from ctxjobs.hosts.misses import Misses
 from ctxjobs.snapshot import Snapshot
 
 
@@ -92,6 +94,10 @@ class Host(Protocol):
         """Its values under *names* (None: all), without marking it as accessed; None without a session."""
         ...
 
+    def session_unmarked(self, active: Active) -> AbstractContextManager[None]:
+        """A scope in which nothing that reads the session marks it as accessed; a change still does."""
+        ...
+
     def read_g(self, active: Active) -> Mapping[str, Any]:
         """Everything on ``g``."""
         ...
@@ -102,6 +108,14 @@ class Host(Protocol):
 
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
         """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed."""
+        ...
+
+    def guard(self, layers: Sequence[Any], misses: Misses) -> None:
+        """Let the contexts, not pushed yet, know what of the snapshot was left out."""
+        ...
+
+    def read_misses(self, active: Active) -> Misses | None:
+        """What :meth:`guard` was given for the active contexts; None if they are no job's."""
         ...
 
     def check(self, layers: Sequence[Layer], snapshot: Snapshot) -> None:

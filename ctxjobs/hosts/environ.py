@@ -28,6 +28,13 @@ _CGI_KEYS: Final = (
     "wsgi.url_scheme",
 )
 
+#: What is in a body, by its type.
+_PARTS: Final = {
+    "application/json": ("json",),
+    "application/x-www-form-urlencoded": ("form",),
+    "multipart/form-data": ("form", "files"),
+}
+
 
 def read_environ(environ: Mapping[str, Any], headers: Iterable[str]) -> dict[str, str]:
     """The keys of *environ* that travel: the CGI keys, and the request headers named in *headers*."""
@@ -39,6 +46,29 @@ def content_type(environ: Mapping[str, Any]) -> dict[str, str]:
     """The header that tells how to read the body."""
     value = environ.get("CONTENT_TYPE")
     return {"CONTENT_TYPE": value} if isinstance(value, str) else {}
+
+
+def left_out_headers(environ: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
+    """The headers of *environ*, as it spells them, that are not among the keys that were *taken*."""
+    names = [key[5:] for key in environ if key.startswith("HTTP_") and key not in taken]
+    if environ.get("CONTENT_TYPE") and "CONTENT_TYPE" not in taken:
+        names.append("CONTENT_TYPE")
+    return names
+
+
+def left_out_parts(environ: Mapping[str, Any], body: bytes | None) -> list[str]:
+    """What of the request does not travel with the headers, as attributes of a request name it.
+
+    Args:
+        environ: The request's.
+        body: What was taken of its body.
+    """
+    parts = ["cookies"] if "HTTP_COOKIE" in environ else []
+    has_body = environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+    if has_body and body is None:
+        mimetype = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        parts += _PARTS.get(mimetype, ("json",) if mimetype.endswith("+json") else ())
+    return parts
 
 
 def rebuild_environ(request: RequestData) -> dict[str, Any]:

@@ -6,7 +6,8 @@ Shared by the native and the Flask adapter, which add only what is theirs. May i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from functools import partial
 from typing import Any, ClassVar
@@ -16,6 +17,8 @@ from ctxjobs.errors import ContextMismatchError
 from ctxjobs.hosts.base import Active, ContextCopy, Layer
 from ctxjobs.hosts.copying import RequestCopy, shareable
 from ctxjobs.hosts.environ import rebuild_environ
+from ctxjobs.hosts.guards import guard_g, guard_request, guard_session, misses_of
+from ctxjobs.hosts.misses import Misses
 from ctxjobs.snapshot import RequestData, Snapshot
 
 
@@ -99,6 +102,17 @@ class WerkzeugHost:
         values = dict.copy(session) if isinstance(session, dict) else dict(session)
         return values if names is None else {name: values[name] for name in names if name in values}
 
+    @contextmanager
+    def session_unmarked(self, active: Active) -> Iterator[None]:
+        """Put ``accessed`` back, unless the session was changed."""
+        session = None if active.request_context is None else self.session_of(active.request_context)
+        accessed = getattr(session, "accessed", True)
+        try:
+            yield
+        finally:
+            if session is not None and not accessed and not session.modified:
+                session.accessed = False
+
     def read_g(self, active: Active) -> Mapping[str, Any]:
         """Everything on ``g``."""
         return _attributes(active.app_context.g)
@@ -155,6 +169,23 @@ class WerkzeugHost:
         # Set before the push, so that nothing opens a session: no cookie is read, no store touched.
         self.preset_session(context, session)
         return context
+
+    def guard(self, layers: Sequence[Any], misses: Misses) -> None:
+        """Guard the ``g``, the session and the request, as far as there is something to tell of them."""
+        if not any(misses.names.values()):
+            return
+        layers[0].g = guard_g(layers[0].g, _attributes(layers[0].g), misses)
+        context = self.request_context_of(layers)
+        if context is None:
+            return
+        if misses.names["session"]:
+            guard_session(self.session_of(context), misses)
+        if misses.names["headers"] or misses.names["request"]:
+            guard_request(context.request, misses)
+
+    def read_misses(self, active: Active) -> Misses | None:
+        """What the active ``g`` knows."""
+        return misses_of(active.app_context.g)
 
     def check(self, layers: Sequence[Layer], snapshot: Snapshot) -> None:
         """Compare the route that the rebuilt request matches with the one that was captured.
@@ -244,8 +275,11 @@ class WerkzeugHost:
 
 def _attributes(namespace: Any) -> dict[str, Any]:
     """The attributes that are set on *namespace*, whether its class has a ``__dict__`` or ``__slots__``."""
-    slots = [name for cls in type(namespace).__mro__ for name in _slots(cls) if hasattr(namespace, name)]
-    return {**{name: getattr(namespace, name) for name in slots}, **getattr(namespace, "__dict__", {})}
+    slots = {}
+    for name in (name for cls in type(namespace).__mro__ for name in _slots(cls)):
+        with suppress(AttributeError):
+            slots[name] = object.__getattribute__(namespace, name)  # not getattr: a guard would note a miss
+    return {**slots, **getattr(namespace, "__dict__", {})}
 
 
 def _slots(cls: type) -> list[str]:

@@ -35,6 +35,8 @@ snapshots = st.builds(
     session=st.none() | st.dictionaries(names, encoded, max_size=3),
     g=st.dictionaries(names, encoded, max_size=3),
     skipped=st.dictionaries(names, names, max_size=3),
+    left_out=st.dictionaries(names, st.lists(names, max_size=3).map(tuple), max_size=3),
+    propagators=st.dictionaries(names, encoded, max_size=3),
 )
 
 
@@ -64,7 +66,9 @@ def test_anything_else_is_a_decode_error(data: Any) -> None:
         ({"request": [{}, None]}, "not the shape that ctxjobs writes"),
         ({"request": [{}, None, None, {"~": "os.system"}]}, "request.body"),
         ({"lineage": [1, 2, 3, 4]}, "not the shape that ctxjobs writes"),
+        ({"propagators": [1]}, "not the shape that ctxjobs writes"),
         ({"g": [1]}, "not the shape that ctxjobs writes"),
+        ({"left_out": {"g": [["db"]]}}, "not the shape that ctxjobs writes"),
     ],
 )
 def test_a_changed_snapshot_says_what_is_wrong(change: dict[str, Any], expected: str) -> None:

@@ -1,0 +1,144 @@
+"""What the capture policy left out: noted at the capture, known to the job, told when the job reads it.
+
+Names and reasons, never values. May import the floors of values; knows no framework. The objects that
+ask here are in :mod:`ctxjobs.hosts.guards`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
+
+from ctxjobs.errors import NotCapturedError
+from ctxjobs.policy import NEVER_G, NEVER_HEADERS, NEVER_SESSION
+from ctxjobs.snapshot import Snapshot
+
+_E = TypeVar("_E", bound=NotCapturedError)
+
+#: How many names are noted; what the app chose first, headers, which the client chose, last.
+MAX_NAMES: Final = 50
+#: Longer names are not noted, a part of one would match nothing.
+MAX_NAME_LENGTH: Final = 100
+
+_KINDS: Final = ("request", "g", "session", "headers")
+
+
+def bounded(names: Mapping[str, Iterable[object]]) -> dict[str, tuple[str, ...]]:
+    """What a snapshot holds of *names*, by kind: few, short, and nothing that a log cannot show."""
+    out: dict[str, tuple[str, ...]] = {}
+    room = MAX_NAMES
+    for kind in _KINDS:
+        notable = [
+            name
+            for name in names.get(kind, ())
+            if isinstance(name, str) and len(name) <= MAX_NAME_LENGTH and name.isprintable()
+        ]
+        if kept := tuple(notable[:room]):
+            out[kind] = kept
+            room -= len(kept)
+    return out
+
+
+class Misses:
+    """What one run of a job does not have.
+
+    Args:
+        snapshot: What the job has.
+        job_id: The job; ``-`` without one.
+
+    Attributes:
+        names: What was left out, by kind: names on ``g``, session keys, headers as the environ spells
+            them, and of the ``request`` its ``cookies``, ``form``, ``files``, ``json``.
+        reasons: Why, where it is not that the policy does not list it; by path, such as ``g.db``.
+        looked_for: Paths of what the job has looked for, by whatever means.
+    """
+
+    __slots__ = ("job_id", "looked_for", "names", "reasons")
+
+    def __init__(self, snapshot: Snapshot, job_id: str = "-") -> None:
+        self.job_id = job_id
+        self.reasons = snapshot.skipped
+        self.names = {kind: set(snapshot.left_out.get(kind, ())) for kind in _KINDS}
+        self.names["g"].update(path[2:] for path in self.reasons if path.startswith("g."))
+        self.looked_for: set[str] = set()
+
+    def note(self, kind: str, name: str) -> bool:
+        """Whether *name* was left out; if it was, the job has looked for it."""
+        missing = name in self.names[kind] if kind in self.names else kind in self.names["request"]
+        if missing:
+            self.looked_for.add(_path(kind, name))
+        return missing
+
+    def refuse(self, error: type[_E], kind: str, name: str) -> None:
+        """Raise *error* if *name* was left out."""
+        if self.note(kind, name):
+            path = _path(kind, name)
+            raise error(self.job_id, path, *self._why(kind, name, path)) from None
+
+    def forget(self, kind: str, names: Iterable[str]) -> None:
+        """The job has set *names* itself."""
+        self.names[kind].difference_update(names)
+
+    def _why(self, kind: str, name: str, path: str) -> tuple[str, str]:
+        if _never_travels(kind, name):
+            return (
+                "it never travels with a job",
+                "Read in the view what the job needs, and pass that, or an id, as an argument.",
+            )
+        if kind in ("form", "files", "json") or name == "CONTENT_TYPE":
+            said = self.reasons.get("request.body", "the capture policy takes no body")
+            return (
+                said,
+                "Add Capture(body_bytes=...), at least as large as the body, or pass it as an argument.",
+            )
+        if path in self.reasons:
+            return self.reasons[path].rstrip("."), (
+                f"Pass an id of it as an argument; Capture(g=(..., {name!r})) makes the enqueue fail instead."
+            )
+        listed = f"(*SAFE_HEADERS, {_title(name)!r})" if kind == "headers" else f"(..., {name!r})"
+        return _UNLISTED.get((kind, name[:1]), "the capture policy does not list it"), (
+            f"Add it: Capture({kind}={listed})."
+        )
+
+    # --- a job that enqueues a job --------------------------------------------------------
+
+    def hand_on(self, names: dict[str, list[str]], skipped: dict[str, str]) -> None:
+        """Add what this job does not have to *names* and *skipped*, which are of a job that it enqueues."""
+        for kind, missing in self.names.items():
+            for name in sorted(missing):
+                if kind == "g" and (reason := self.reasons.get(f"g.{name}")):
+                    skipped[f"g.{name}"] = reason
+                else:
+                    names.setdefault(kind, []).append(name)
+        if reason := self.reasons.get("request.body"):
+            skipped.setdefault("request.body", reason)
+
+
+_UNLISTED: Final = {
+    ("g", "_"): 'the capture policy does not list it, and g="public" takes no name with a leading underscore'
+}
+
+
+def _never_travels(kind: str, name: str) -> bool:
+    if kind == "headers":
+        return NEVER_HEADERS.fullmatch(_title(name)) is not None
+    return (
+        kind == "cookies"
+        or (kind == "g" and name in NEVER_G)
+        or (kind == "session" and name in NEVER_SESSION)
+    )
+
+
+def _path(kind: str, name: str) -> str:
+    """What code writes to read it."""
+    if kind == "g":
+        return f"g.{name}"
+    if kind == "session":
+        return f"session[{name!r}]"
+    if kind == "json":
+        return "request.json"
+    return f"request.{kind}[{_title(name) if kind == 'headers' else name!r}]"
+
+
+def _title(name: str) -> str:
+    return name.replace("_", "-").title()
