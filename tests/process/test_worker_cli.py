@@ -178,7 +178,7 @@ def test_burst_ends_when_the_queues_are_empty(start: Start, connection: redis.Re
 
 
 def test_burst_goes_on_after_a_child_that_met_garbage(start: Start, connection: redis.Redis) -> None:
-    """An id in the queue that is no job ends its child; another one runs what is left, and all exit with 0."""
+    """An id in the queue that is no job ends its child; another one runs what is left, then all is done."""
     connection.set("rq:job:garbage", "not a hash")
     connection.rpush("rq:queue:default", "garbage")
     depot.note.enqueue("next")
