@@ -38,6 +38,7 @@ from ctxjobs.native.sessions import SecureCookieSessionInterface, SessionInterfa
 from ctxjobs.native.wrappers import Request, Response
 from ctxjobs.policy import SAFE_HEADERS, Capture
 from ctxjobs.propagation import capture, current_job, restore, run_in_context
+from ctxjobs.propagators import register_propagator
 from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs.snapshot import Snapshot
 
@@ -96,6 +97,7 @@ __all__ = [
     "has_app_context",
     "has_request_context",
     "job",
+    "register_propagator",
     "request",
     "request_ctx",
     "restore",

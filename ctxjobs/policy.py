@@ -39,6 +39,7 @@ NEVER_G: Final = frozenset({"csrf_token", "identity", "flask_httpauth_user", "fl
 #: Session keys that never travel.
 NEVER_SESSION: Final = frozenset({"csrf_token", "_csrf_token"})
 
+PropagatorRule = Literal["auto", "none"] | tuple[str, ...]
 GRule = Literal["public", "none"] | tuple[str, ...] | Callable[[str, Any], bool]
 
 
@@ -54,6 +55,9 @@ class Capture:
             names takes these, and fails the enqueue when one does not encode; a callable
             ``(name, value) -> bool`` chooses; ``"none"`` takes nothing.
         body_bytes: Largest request body that travels, in bytes; 0 takes none.
+        propagators: Whose state besides the contexts travels: ``"auto"`` takes that of every registered
+            propagator whose library the app uses; a tuple of names takes that of these, and fails the
+            enqueue when the app does not use one; ``"none"`` takes nothing.
         max_age_s: Seconds after which a job that is due is too old to run; None leaves it to
             ``CTXJOBS_MAX_AGE_S``.
 
@@ -66,6 +70,7 @@ class Capture:
     session: tuple[str, ...] = ()
     g: GRule = "public"
     body_bytes: int = 0
+    propagators: PropagatorRule = "auto"
     max_age_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +78,8 @@ class Capture:
             object.__setattr__(self, name, _names(name, getattr(self, name)))
         if not callable(self.g) and self.g not in ("public", "none"):
             object.__setattr__(self, "g", _names("g", self.g))
+        if self.propagators not in ("auto", "none"):
+            object.__setattr__(self, "propagators", _names("propagators", self.propagators))
         _refuse("headers", (name for name in self.headers if NEVER_HEADERS.fullmatch(name.replace("_", "-"))))
         _refuse("session", (name for name in self.session if name in NEVER_SESSION))
         if isinstance(self.g, tuple):

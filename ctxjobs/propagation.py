@@ -1,7 +1,7 @@
 """Capture and restore: from the active contexts to a snapshot, and back.
 
-Brings hosts, policy and registry together. May import all of these; knows no RQ: a job is anything
-with an ``id`` and a ``snapshot``.
+Brings hosts, propagators, policy and registry together. May import all of these; knows no
+RQ: a job is anything with an ``id`` and a ``snapshot``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import iscoroutine
 from typing import Any, Final, Protocol, cast
 
@@ -30,6 +31,7 @@ from ctxjobs.errors import (
 from ctxjobs.hosts import Active, ContextStack, context_vars, run_clean
 from ctxjobs.hosts.environ import content_type, read_environ
 from ctxjobs.policy import Capture
+from ctxjobs.propagators import propagated_scopes, take_propagated
 from ctxjobs.registry import BoundApp, choose_app, registry
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot, Trigger
 
@@ -98,6 +100,7 @@ def capture(policy: Capture | None = None) -> Snapshot:
         ValueLimitError: It is nested too deeply.
         SnapshotTooLargeError: The snapshot takes more than the app's limit.
         HopLimitError: Jobs enqueue jobs, too many deep.
+        ConfigError: The policy names a propagator that the app does not use.
     """
     return prepare(None, policy, "ctxjobs.capture()").snapshot
 
@@ -137,6 +140,7 @@ def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
         request=_take_request(app, active, policy, skipped) if policy.request else None,
         session=_take_session(app, active, policy) if policy.request else None,
         g=_take_g(app, active, policy, skipped),
+        propagators=take_propagated(app.host, active, policy),
         skipped=skipped,
     )
 
@@ -240,7 +244,7 @@ def restore(snapshot: Snapshot) -> ContextStack:
         raise ContextError(
             f"App {snapshot.app_id!r} is not bound in this process. Import it, and call CtxJobs(app)."
         )
-    return ContextStack(app.host, snapshot)
+    return ContextStack(app.host, snapshot, scopes=partial(propagated_scopes, app.host, snapshot))
 
 
 def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

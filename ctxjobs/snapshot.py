@@ -68,6 +68,7 @@ class Snapshot:
         request: The request; None if the job was enqueued outside of one.
         session: The session keys that travel, encoded; None if there was no session.
         g: The names on ``g`` that travel, encoded.
+        propagators: What propagators took, encoded, by the name of the propagator.
         skipped: What a rule would have taken and did not, such as ``g.db``, with the reason.
     """
 
@@ -78,6 +79,7 @@ class Snapshot:
     session: Mapping[str, Primitive] | None = None
     g: Mapping[str, Primitive] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    propagators: Mapping[str, Primitive] = field(default_factory=dict)
 
     def to_primitive(self) -> dict[str, Primitive]:
         """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""
@@ -89,7 +91,7 @@ class Snapshot:
             out["request"] = [dict(request.environ), request.endpoint, request.rule, body]
         if self.session is not None:
             out["session"] = dict(self.session)
-        for name, values in (("g", self.g), ("skipped", self.skipped)):
+        for name, values in (("g", self.g), ("skipped", self.skipped), ("propagators", self.propagators)):
             if values:
                 out[name] = dict(values)
         return out
@@ -133,6 +135,7 @@ class Snapshot:
             session=None if session is None else dict(session),
             g=dict(data.get("g", {})),
             skipped=dict(data.get("skipped", {})),
+            propagators=dict(data.get("propagators", {})),
         )
 
 
@@ -147,6 +150,7 @@ def _largest(primitive: Mapping[str, Any]) -> str:
     """Name of the largest value, as a person would look for it."""
     sizes = {f"g.{name}": value for name, value in primitive.get("g", {}).items()}
     sizes.update({f"session[{name!r}]": value for name, value in (primitive.get("session") or {}).items()})
+    sizes.update({f"propagators.{name}": value for name, value in primitive.get("propagators", {}).items()})
     if request := primitive.get("request"):
         sizes["request.body"] = request[3]
         sizes.update({f"request.environ[{name!r}]": value for name, value in request[0].items()})

@@ -37,6 +37,10 @@ from ctxjobs.errors.jobs import (
     NotAJobError,
     UnboundJobError,
 )
+from ctxjobs.errors.propagators import (
+    PropagatorMissingError,
+    UserGoneError,
+)
 from ctxjobs.errors.refusals import (
     BadSignatureError,
     EnvelopeExpiredError,
@@ -82,6 +86,7 @@ __all__ = [
     "NoSecretKeyError",
     "NotAJobError",
     "PlainJobError",
+    "PropagatorMissingError",
     "RedisUnavailableError",
     "SetupError",
     "SnapshotTooLargeError",
@@ -92,6 +97,7 @@ __all__ = [
     "UnknownAppError",
     "UnknownFunctionError",
     "UnsupportedAppError",
+    "UserGoneError",
     "ValueLimitError",
     "ViewResultError",
     "WireVersionError",

@@ -7,6 +7,7 @@ unwind and teardown are in :mod:`ctxjobs.hosts.stack`; an adapter only says what
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -90,6 +91,10 @@ class Host(Protocol):
 
     def read_session(self, active: Active, names: Collection[str] | None) -> Mapping[str, Any] | None:
         """Its values under *names* (None: all), without marking it as accessed; None without a session."""
+        ...
+
+    def session_unmarked(self, active: Active) -> AbstractContextManager[None]:
+        """A scope in which nothing that reads the session marks it as accessed; a change still does."""
         ...
 
     def read_g(self, active: Active) -> Mapping[str, Any]:

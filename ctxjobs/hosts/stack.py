@@ -4,16 +4,17 @@ The only place that has them; every host goes through it. May import :mod:`ctxjo
 knows no framework.
 
 The rules, each paid for by somebody: a push that fails half-way leaves nothing active; contexts that
-the job pushed and left are popped first; every own context is popped, whatever another one's
-teardown raises; all of them get the job's exception, and none of them can replace it; teardown
-errors after a success are an error.
+the job pushed and left are popped first, then the scopes inside the contexts are left; every own
+context is popped, whatever another one's teardown raises; all of them get the job's exception, and none
+of them can replace it; teardown errors after a success are an error.
 """
 
 from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -32,20 +33,28 @@ class ContextStack:
         host: The app to run in.
         snapshot: What to restore.
         fill: Puts into the contexts, before they are pushed, what a snapshot cannot hold.
+        scopes: Gives the scopes to enter once the contexts are pushed, one at a time. None of them can
+            suppress the job's exception; what one raises at its exit counts as a teardown error.
 
     Attributes:
         leaks: What the job left behind, filled at exit; each entry is a sentence.
     """
 
     def __init__(
-        self, host: Host, snapshot: Snapshot, fill: Callable[[Sequence[Layer]], None] | None = None
+        self,
+        host: Host,
+        snapshot: Snapshot,
+        fill: Callable[[Sequence[Layer]], None] | None = None,
+        scopes: Callable[[], Iterable[AbstractContextManager[Any]]] = tuple,
     ) -> None:
         self._host = host
         self._snapshot = snapshot
         self._fill = fill
+        self._scopes = scopes
         self._layers: Sequence[Layer] = ()
         self._outer: list[Layer] = []
         self._pushed: list[Layer] = []
+        self._entered: list[AbstractContextManager[Any]] = []
         self.leaks: list[str] = []
 
     def __enter__(self) -> ContextStack:
@@ -60,6 +69,9 @@ class ContextStack:
                 layer.push()
                 self._pushed.append(layer)
             self._host.check(self._layers, self._snapshot)
+            for scope in self._scopes():
+                scope.__enter__()
+                self._entered.append(scope)
         except BaseException as exc:
             # A failing push may leave its own context active (Flask, all versions): it counts as foreign.
             _note(exc, self._unwind(exc))
@@ -89,6 +101,8 @@ class ContextStack:
     def _unwind(self, exc: BaseException | None, leaks: list[str] | None = None) -> list[BaseException]:
         errors: list[BaseException] = []
         self._pop_foreign(exc, errors, leaks)
+        while self._entered:
+            _leave(self._entered.pop(), exc, errors)
         while self._pushed:
             _pop(self._pushed.pop(), exc, errors)
             self._pop_foreign(exc, errors, leaks)  # the same one, if the job pushed it once more
@@ -133,6 +147,16 @@ def _pop(layer: Layer, exc: BaseException | None, errors: list[BaseException]) -
     else:
         return True
     return False
+
+
+def _leave(
+    scope: AbstractContextManager[Any], exc: BaseException | None, errors: list[BaseException]
+) -> None:
+    try:
+        scope.__exit__(None if exc is None else type(exc), exc, None if exc is None else exc.__traceback__)
+    except BaseException as error:  # noqa: BLE001 - as in _pop
+        if error is not exc:
+            errors.append(error)
 
 
 def _describe(layer: Layer) -> str:

@@ -6,7 +6,8 @@ Shared by the native and the Flask adapter, which add only what is theirs. May i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import partial
 from typing import Any, ClassVar
@@ -98,6 +99,17 @@ class WerkzeugHost:
         # dict's own methods: a session's would mark it as accessed, which adds "Vary: Cookie" (R24).
         values = dict.copy(session) if isinstance(session, dict) else dict(session)
         return values if names is None else {name: values[name] for name in names if name in values}
+
+    @contextmanager
+    def session_unmarked(self, active: Active) -> Iterator[None]:
+        """Put ``accessed`` back, unless the session was changed."""
+        session = None if active.request_context is None else self.session_of(active.request_context)
+        accessed = getattr(session, "accessed", True)
+        try:
+            yield
+        finally:
+            if session is not None and not accessed and not session.modified:
+                session.accessed = False
 
     def read_g(self, active: Active) -> Mapping[str, Any]:
         """Everything on ``g``."""

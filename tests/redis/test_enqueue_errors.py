@@ -83,11 +83,16 @@ def test_an_argument_that_cannot_travel(app: App, connection: redis.Redis, name:
     assert connection.keys() == []
 
 
+class LoggedIn(flask_login.UserMixin):
+    def __init__(self, user_id: str) -> None:
+        self.id = user_id
+
+
 def test_a_logged_in_user_as_an_argument(connection: redis.Redis, redis_url: str) -> None:
     """``current_user`` of Flask-Login, logged in: the error says to pass its id."""
     app = WEBS["flask"].app("users", CTXJOBS_REDIS_URL=redis_url)
     login = flask_login.LoginManager(app)
-    login.user_loader(lambda user_id: flask_login.UserMixin())
+    login.user_loader(LoggedIn)
     with app.test_request_context("/"):
         flask.session["_user_id"] = "7"
         with pytest.raises(UnencodableValueError, match=r"current_user\.id"):

@@ -48,7 +48,9 @@ def run(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("names", [{"flask"}, {"asgiref"}, {"flask", "asgiref", "quart", "jinja2"}])
+@pytest.mark.parametrize(
+    "names", [{"flask"}, {"asgiref"}, {"flask", "asgiref", "quart", "jinja2", "babel", "structlog"}]
+)
 def test_ctxjobs_works_without(names: set[str]) -> None:
     """Where Flask or asgiref is not installed, ctxjobs imports, captures and restores."""
     run(BLOCK.format(names=names) + USE)
@@ -57,6 +59,12 @@ def test_ctxjobs_works_without(names: set[str]) -> None:
 def test_importing_ctxjobs_loads_no_framework() -> None:
     """Where Flask is installed, ctxjobs does not load it; an app of it that comes later is found."""
     run("import sys, ctxjobs; assert not {'flask', 'asgiref', 'ctxjobs.testing'} & set(sys.modules)")
+
+
+def test_importing_ctxjobs_loads_no_library_that_a_propagator_is_for() -> None:
+    """Nor do capture and restore: an app that does not use a library does not pay for it."""
+    libraries = {"flask_login", "flask_babel", "babel", "structlog"}
+    run(f"{USE}\nimport sys; assert not {libraries!r} & set(sys.modules)")
 
 
 def test_the_conformance_tests_load_no_test_framework() -> None:

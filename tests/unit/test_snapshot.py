@@ -35,6 +35,7 @@ snapshots = st.builds(
     session=st.none() | st.dictionaries(names, encoded, max_size=3),
     g=st.dictionaries(names, encoded, max_size=3),
     skipped=st.dictionaries(names, names, max_size=3),
+    propagators=st.dictionaries(names, encoded, max_size=3),
 )
 
 
@@ -64,6 +65,7 @@ def test_anything_else_is_a_decode_error(data: Any) -> None:
         ({"request": [{}, None]}, "not the shape that ctxjobs writes"),
         ({"request": [{}, None, None, {"~": "os.system"}]}, "request.body"),
         ({"lineage": [1, 2, 3, 4]}, "not the shape that ctxjobs writes"),
+        ({"propagators": [1]}, "not the shape that ctxjobs writes"),
         ({"g": [1]}, "not the shape that ctxjobs writes"),
     ],
 )

@@ -1,0 +1,26 @@
+"""Propagators: what extensions and libraries keep besides the contexts, captured and restored with a job.
+
+One file per library, none of which is imported here: a propagator is active only where the app uses
+its library, and finds it loaded. The package may import hosts and the floors of values; it knows no job.
+Its files: ``base`` (protocol and registry), ``carrying`` (take and put back), and the propagators.
+"""
+
+from __future__ import annotations
+
+from ctxjobs.propagators.babel import BabelPropagator
+from ctxjobs.propagators.base import Propagator, register_propagator
+from ctxjobs.propagators.carrying import propagated_scopes, take_propagated
+from ctxjobs.propagators.context_var import ContextVarPropagator
+from ctxjobs.propagators.login import LoginPropagator
+from ctxjobs.propagators.structlog import StructlogPropagator
+
+__all__ = [
+    "ContextVarPropagator",
+    "Propagator",
+    "propagated_scopes",
+    "register_propagator",
+    "take_propagated",
+]
+
+for _propagator in (LoginPropagator(), BabelPropagator(), StructlogPropagator()):
+    register_propagator(_propagator)
