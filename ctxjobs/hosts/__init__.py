@@ -78,7 +78,8 @@ def active_hosts() -> Iterator[tuple[Host, Active]]:
 
 def context_vars() -> tuple[ContextVar[Any], ...]:
     """The variables that hold contexts, of every framework that is loaded."""
-    return tuple(variable for adapter in _loaded() for variable in adapter.context_vars())
+    each = (variable for adapter in _loaded() for variable in adapter.context_vars())
+    return tuple(dict.fromkeys(each))  # adapters of one framework share them
 
 
 def _loaded() -> Iterator[Any]:

@@ -177,6 +177,25 @@ def test_burst_ends_when_the_queues_are_empty(start: Start, connection: redis.Re
 # --- Processes that die ---------------------------------------------------------------------
 
 
+def test_burst_goes_on_after_a_child_that_met_garbage(start: Start, connection: redis.Redis) -> None:
+    """An id in the queue that is no job ends its child; another one runs what is left, then all is done."""
+    connection.set("rq:job:garbage", "not a hash")
+    connection.rpush("rq:queue:default", "garbage")
+    depot.note.enqueue("next")
+    with start("--burst") as worker:
+        assert worker.exit_code() == 0
+    assert depot.ran(connection) == ["next"]
+
+
+def test_burst_ends_while_workers_are_suspended(start: Start, connection: redis.Redis) -> None:
+    """``rq suspend`` ends a burst worker at once, as in RQ; the jobs stay where they are."""
+    connection.set("rq:suspended", "1")
+    depot.note.enqueue("later")
+    with start("--burst") as worker:
+        assert worker.exit_code() == 0
+    assert connection.llen("rq:queue:default") == 1
+
+
 def test_a_killed_child_is_replaced(start: Start, connection: redis.Redis) -> None:
     """A job that kills its process takes no other job with it: another child goes on."""
     depot.kill_own_process.enqueue("killer")

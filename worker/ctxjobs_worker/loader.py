@@ -155,7 +155,7 @@ def _work(options: WorkerOptions, system_app: str) -> int:
     worker.listen_for_stop()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     worker.work(burst=options.burst, logging_level=options.logging_level)
-    return EXIT_OK if options.burst or worker.was_asked_to_stop else EXIT_AGAIN
+    return EXIT_OK if worker.is_done else EXIT_AGAIN
 
 
 def _url(apps: list[BoundApp]) -> str:

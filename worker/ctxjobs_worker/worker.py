@@ -55,11 +55,15 @@ class Worker(SimpleWorker):
             kwargs["job_class"] = worker_job(allow_plain, system_app)
         super().__init__(*args, **kwargs)
         self._parent_pid = os.getppid()
+        self._queues_were_empty = False
 
     @property
-    def was_asked_to_stop(self) -> bool:
-        """Whether the loop ended because somebody wanted it to."""
-        return bool(self._stop_requested)
+    def is_done(self) -> bool:
+        """Whether the loop ended because it was asked to, or because the queues were empty.
+
+        RQ's loop ends over an error in the same way, and logs it.
+        """
+        return bool(self._stop_requested or self._queues_were_empty)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Record the wish to stop; the loop acts on it between two jobs.
@@ -85,6 +89,14 @@ class Worker(SimpleWorker):
             job.origin = queue.name
         super().execute_job(job, queue)
 
+    def check_for_suspension(self, burst: bool) -> None:
+        """As RQ's: wait while workers are suspended; with *burst*, end."""
+        try:
+            super().check_for_suspension(burst)
+        except StopRequested:
+            self._stop_requested = True
+            raise
+
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """As RQ's, in short waits, also while Redis is away, so that a stop never has to interrupt one."""
         give_up_at = math.inf if max_idle_time is None else time.monotonic() + max_idle_time
@@ -94,6 +106,7 @@ class Worker(SimpleWorker):
             try:
                 found = self._take(timeout and WAIT_S)
                 if found is not None or timeout is None or time.monotonic() >= give_up_at:
+                    self._queues_were_empty = found is None
                     return found
                 pause_s = FIRST_PAUSE_S
             except (RedisConnectionError, RedisTimeoutError) as exc:

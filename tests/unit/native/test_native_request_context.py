@@ -41,16 +41,16 @@ def make_app(web: Any, **config: Any) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "url"),
     [
-        ({}, "https://shop.test/root/"),
-        ({"path": "/a?b=c"}, "https://shop.test/root/a?b=c"),
-        ({"subdomain": "de"}, "https://de.shop.test/root/"),
-        ({"url_scheme": "http"}, "http://shop.test/root/"),
+        ({}, "https://shop.test/base/"),
+        ({"path": "/a?b=c"}, "https://shop.test/base/a?b=c"),
+        ({"subdomain": "de"}, "https://de.shop.test/base/"),
+        ({"url_scheme": "http"}, "http://shop.test/base/"),
         ({"base_url": "http://x.test/y/"}, "http://x.test/y/"),
     ],
 )
 def test_environ_has_defaults_of_the_configuration(web: Any, arguments: Any, url: str) -> None:
     """R16: a test request is at SERVER_NAME, APPLICATION_ROOT and PREFERRED_URL_SCHEME, has no address."""
-    app = web.app(SERVER_NAME="shop.test", APPLICATION_ROOT="/root", PREFERRED_URL_SCHEME="https")
+    app = web.app(SERVER_NAME="shop.test", APPLICATION_ROOT="/base", PREFERRED_URL_SCHEME="https")
     request = app.test_request_context(**arguments).request
     assert (request.url, request.remote_addr) == (url, None)
 

@@ -19,18 +19,18 @@ def make_app(web: Any, **config: Any) -> Any:
 @pytest.mark.parametrize(
     ("values", "url"),
     [
-        ({}, "/root/item/1"),
-        ({"q": "a b"}, "/root/item/1?q=a+b"),
-        ({"_anchor": "x y"}, "/root/item/1#x%20y"),
-        ({"_anchor": "a/b?c=d&e:f"}, "/root/item/1#a/b?c=d&e:f"),
-        ({"_external": True}, "http://shop.test/root/item/1"),
-        ({"_scheme": "https"}, "https://shop.test/root/item/1"),
-        ({"_scheme": "https", "_external": True}, "https://shop.test/root/item/1"),
+        ({}, "/base/item/1"),
+        ({"q": "a b"}, "/base/item/1?q=a+b"),
+        ({"_anchor": "x y"}, "/base/item/1#x%20y"),
+        ({"_anchor": "a/b?c=d&e:f"}, "/base/item/1#a/b?c=d&e:f"),
+        ({"_external": True}, "http://shop.test/base/item/1"),
+        ({"_scheme": "https"}, "https://shop.test/base/item/1"),
+        ({"_scheme": "https", "_external": True}, "https://shop.test/base/item/1"),
     ],
 )
 def test_url_for_in_a_request(web: Any, values: Any, url: str) -> None:
     """R38: in a request, url_for is relative unless asked, with host and root of the environ."""
-    with make_app(web).test_request_context(base_url="http://shop.test/root"):
+    with make_app(web).test_request_context(base_url="http://shop.test/base"):
         assert web.helpers.url_for("item", number=1, **values) == url
 
 
@@ -51,10 +51,10 @@ def test_url_for_prefers_server_name(web: Any) -> None:
 
 def test_url_for_in_an_app_context(web: Any) -> None:
     """R38: in an app context, url_for is external, by the configuration alone; so is app.url_for outside."""
-    app = make_app(web, SERVER_NAME="shop.test", APPLICATION_ROOT="/root", PREFERRED_URL_SCHEME="https")
+    app = make_app(web, SERVER_NAME="shop.test", APPLICATION_ROOT="/base", PREFERRED_URL_SCHEME="https")
     with app.app_context():
         urls = web.helpers.url_for("item", number=1), web.helpers.url_for("item", number=1, _external=False)
-    assert urls == ("https://shop.test/root/item/1", "/root/item/1")
+    assert urls == ("https://shop.test/base/item/1", "/base/item/1")
     assert app.url_for("item", number=1) == urls[0]
 
 
