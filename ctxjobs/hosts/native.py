@@ -21,7 +21,7 @@ class NativeHost(WerkzeugHost):
 
     kind: ClassVar[str] = "native"
     app_var = native_globals._cv_app  # noqa: SLF001 - the context variables are the host's interface
-    request_var = native_globals._cv_request  # noqa: SLF001
+    request_var = native_globals._cv_request  # noqa: SLF001 - as above
 
     @classmethod
     def accepts(cls, app: Any) -> bool:
@@ -39,7 +39,7 @@ class NativeHost(WerkzeugHost):
 
     def preset_session(self, context: Any, session: Any) -> None:
         """Set what the push would otherwise open."""
-        context._session = session  # noqa: SLF001
+        context._session = session  # noqa: SLF001 - as above
 
     def session_class(self) -> type[Any]:
         """The session class of the app's session interface."""
@@ -48,4 +48,4 @@ class NativeHost(WerkzeugHost):
 
     def request_pushes_of(self, context: Any) -> Sequence[tuple[Token[Any], Any]]:
         """The tokens, with the application context that each push brought."""
-        return list(zip(context._tokens, context._app_contexts, strict=True))  # noqa: SLF001
+        return list(zip(context._tokens, context._app_contexts, strict=True))  # noqa: SLF001 - as above

@@ -114,7 +114,7 @@ def test_a_name_that_cannot_capture_fails_the_enqueue(web: Web, name: str, expec
 def test_the_rule_is_a_tuple_of_names_or_a_word() -> None:
     """One name in place of a tuple is told at once."""
     with pytest.raises(ConfigError, match="propagators"):
-        Capture(propagators="login")  # type: ignore[arg-type]
+        Capture(propagators="login")
 
 
 def test_nothing_is_nothing(web: Web) -> None:
@@ -137,7 +137,7 @@ def test_reading_the_session_does_not_mark_it(web: Web) -> None:
     """R24: a propagator that reads the session adds no "Vary: Cookie" to the response."""
     register_propagator(Journal("a", []))
     journal = Journal("b", [])
-    journal.capture = lambda active: web.module.session.get("user")  # type: ignore[method-assign]
+    journal.capture = lambda active: web.module.session.get("user")
     register_propagator(journal)
     app = web.app()
     app.add_url_rule("/take", "take", lambda: str(capture()))
@@ -232,7 +232,7 @@ def test_a_scope_cannot_suppress_the_exception_of_the_job(web: Web) -> None:
             return True
 
     journal = Journal("a", [])
-    journal.restore = lambda value, active: Swallow()  # type: ignore[method-assign]
+    journal.restore = lambda value, active: Swallow()
     register_propagator(journal)
     with pytest.raises(BoomError):
         run_in_context(take(web.app()), raise_boom)
@@ -283,7 +283,7 @@ def forget(app: Any, **used: bool) -> Snapshot:
     snapshot = take(app)
     base._propagators.clear()
     if used:
-        register_propagator(Journal("a", [], essential=essential, **used))  # type: ignore[arg-type]
+        register_propagator(Journal("a", [], essential=essential, **used))
     return snapshot
 
 

@@ -155,7 +155,7 @@ def test_no_job_is_lost_under_stops(start: Start, connection: redis.Redis) -> No
     enqueuing.start()
     for round_ in range(1, 5):
         with start("-c", "2") as worker:
-            wait_until(lambda: connection.llen(depot.RAN) >= round_ * 20, what="some jobs ran")  # noqa: B023
+            wait_until(lambda: connection.llen(depot.RAN) >= round_ * 20, what="some jobs ran")  # noqa: B023 - called before the loop goes on
             worker.stop()
             assert worker.exit_code() == 0
     enqueuing.join()

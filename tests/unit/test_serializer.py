@@ -57,7 +57,7 @@ def test_stock_tools_read_primitives(value: object) -> None:
 
 def test_rq_takes_it_as_a_serializer() -> None:
     """RQ accepts the class, and its dotted name (``rq worker --serializer``)."""
-    assert resolve_serializer("ctxjobs.serializer.ContextSerializer") is ContextSerializer  # type: ignore[comparison-overlap]
+    assert resolve_serializer("ctxjobs.serializer.ContextSerializer") is ContextSerializer
 
 
 def test_what_cannot_travel_is_not_pickled() -> None:

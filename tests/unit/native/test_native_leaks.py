@@ -132,13 +132,13 @@ def test_what_a_view_leaves_is_named_with_its_place(native: Any) -> None:
 
     @app.route("/")
     def view() -> str:
-        view.place, view.ctx = place(-1), other.app_context()  # type: ignore[attr-defined]
-        view.ctx.push()  # type: ignore[attr-defined]
+        view.place, view.ctx = place(-1), other.app_context()
+        view.ctx.push()
         return ""
 
     with pytest.raises(TeardownError) as caught:
         app.test_client().get("/")
-    assert f"pushed at {view.place}>" in str(caught.value)  # type: ignore[attr-defined]
+    assert f"pushed at {view.place}>" in str(caught.value)
     view.ctx._pushes[0].end()  # type: ignore[attr-defined]  # else it is reported once more, when it is collected
 
 
