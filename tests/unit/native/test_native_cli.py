@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import ctxjobs
 from ctxjobs.native import cli as native_cli
-from ctxjobs.propagation import _trigger
+from ctxjobs.propagation.capturing import _trigger
 
 #: Before click 8.2, Flask's teardown functions never learn of the command's exception.
 CLICK_TELLS_ERRORS = hasattr(click.Context, "_close_with_exception_info")

@@ -1,69 +1,32 @@
-"""Capture and restore: from the active contexts to a snapshot, and back.
+"""Capture: from the active contexts to a snapshot.
 
-Brings hosts, propagators, policy and registry together. May import all of these; knows no
-RQ: a job is anything with an ``id`` and a ``snapshot``.
+Asks the policy what may be taken, the host for the contexts' values, and the propagators for what others
+keep. May import all of these, and ``running``; knows no RQ.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from inspect import iscoroutine
-from typing import Any, Final, Protocol, cast
-
-from werkzeug.local import LocalProxy
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
-from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import (
-    ContextError,
     HopLimitError,
     SnapshotTooLargeError,
     UnboundJobError,
     UnencodableValueError,
     ValueLimitError,
 )
-from ctxjobs.hosts import Active, ContextStack, context_vars, run_clean
+from ctxjobs.hosts import Active
 from ctxjobs.hosts.environ import content_type, left_out_headers, left_out_parts, read_environ
-from ctxjobs.hosts.misses import Misses, bounded
+from ctxjobs.hosts.misses import bounded
 from ctxjobs.policy import Capture
-from ctxjobs.propagators import propagated_scopes, take_propagated
+from ctxjobs.propagation.running import cv_job
+from ctxjobs.propagators import take_propagated
 from ctxjobs.registry import BoundApp, choose_app, registry
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot, Trigger
-
-_log = logging.getLogger("ctxjobs")
-
-
-class RunningJob(Protocol):
-    """A job, as far as its contexts need it."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """What it was enqueued in; None for a plain RQ job."""
-        ...
-
-
-_cv_job: ContextVar[RunningJob] = ContextVar("ctxjobs.current_job")
-
-#: The job that runs now: RQ's Job object. Unlike RQ's own, it follows asyncio tasks.
-current_job: Final = cast(
-    "Any",
-    LocalProxy(
-        _cv_job,
-        unbound_message="Working outside of a job.\n\ncurrent_job is only set while a worker runs a job. "
-        "Test with 'if current_job:' where the same code also runs in a request.",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +44,6 @@ class Prepared:
     snapshot: Snapshot
     encoded: bytes
     max_age_s: float | None
-
-
-# --- capture -------------------------------------------------------------------------------
 
 
 def capture(policy: Capture | None = None) -> Snapshot:
@@ -221,7 +181,7 @@ def _encode(snapshot: Snapshot, policy: Capture, limit_bytes: int) -> tuple[Snap
 
 
 def _lineage(max_hops: int) -> Lineage:
-    job = _cv_job.get(None)
+    job = cv_job.get(None)
     if job is None or job.snapshot is None:
         return Lineage()
     lineage = job.snapshot.lineage.child_of(job.id)
@@ -231,89 +191,9 @@ def _lineage(max_hops: int) -> Lineage:
 
 
 def _trigger(active: Active | None) -> Trigger:
-    if _cv_job.get(None) is not None:
+    if cv_job.get(None) is not None:
         return "job"
     if active is not None and active.request_context is not None:
         return "request"
     click = sys.modules.get("click")
     return "cli" if click is not None and click.get_current_context(silent=True) else "code"
-
-
-# --- restore -------------------------------------------------------------------------------
-
-
-def restore(snapshot: Snapshot) -> ContextStack:
-    """Re-enter the contexts of *snapshot*: ``with restore(snapshot): ...``.
-
-    Args:
-        snapshot: What :func:`capture` returned.
-
-    Returns:
-        A context manager; its exit runs the teardown functions, with the block's exception.
-
-    Raises:
-        ContextError: The snapshot's app is not bound in this process.
-        TeardownError: At the block's end: the block succeeded, and teardown functions raised.
-    """
-    return _stack(snapshot, None)
-
-
-def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
-    app = registry.apps.get(snapshot.app_id)
-    if app is None:
-        raise ContextError(
-            f"App {snapshot.app_id!r} is not bound in this process. Import it, and call CtxJobs(app)."
-        )
-    scopes = partial(propagated_scopes, app.host, snapshot)
-    misses = Misses(snapshot, "-" if job is None else job.id)
-    return ContextStack(app.host, snapshot, scopes=scopes, misses=misses)
-
-
-def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call *func* inside the contexts of *snapshot*, and of nothing else.
-
-    Args:
-        snapshot: What :func:`capture` returned.
-        func: A function or a coroutine function.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-
-    Returns:
-        What it returns.
-
-    Raises:
-        ContextError: The snapshot's app is not bound in this process.
-        TeardownError: It returned, and teardown functions raised.
-    """
-    return _run(snapshot, None, lambda: func(*args, **kwargs))
-
-
-def run_job(job: RunningJob, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
-    """Make *call* for *job* inside the contexts of *snapshot*, with :data:`current_job` set.
-
-    Args:
-        job: The job.
-        snapshot: What to restore.
-        call: What to run; a coroutine that it returns is run inside the contexts, too.
-
-    Raises:
-        TeardownError: It returned, and teardown functions raised.
-    """
-    return _run(snapshot, job, call)
-
-
-def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any]) -> Any:
-    stack = _stack(snapshot, job)
-
-    def inside() -> Any:
-        if job is not None:
-            _cv_job.set(job)
-        with stack:
-            result = call()
-            return run_coroutine(result) if iscoroutine(result) else result
-
-    try:
-        return run_clean((*context_vars(), _cv_job), inside)
-    finally:
-        for leak in stack.leaks:
-            _log.warning("job %s: %s", "-" if job is None else job.id, leak)

@@ -1,0 +1,101 @@
+"""Restore: from a snapshot to contexts, and a call inside them.
+
+May import hosts, propagators, the registry and ``running``; knows no RQ: a job is anything with an ``id`` and
+a ``snapshot``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from inspect import iscoroutine
+from typing import Any
+
+from ctxjobs.coroutines import run_coroutine
+from ctxjobs.errors import ContextError
+from ctxjobs.hosts import ContextStack, context_vars, run_clean
+from ctxjobs.hosts.misses import Misses
+from ctxjobs.propagation.running import RunningJob, cv_job
+from ctxjobs.propagators import propagated_scopes
+from ctxjobs.registry import registry
+from ctxjobs.snapshot import Snapshot
+
+_log = logging.getLogger("ctxjobs")
+
+
+def restore(snapshot: Snapshot) -> ContextStack:
+    """Re-enter the contexts of *snapshot*: ``with restore(snapshot): ...``.
+
+    Args:
+        snapshot: What :func:`capture` returned.
+
+    Returns:
+        A context manager; its exit runs the teardown functions, with the block's exception.
+
+    Raises:
+        ContextError: The snapshot's app is not bound in this process.
+        TeardownError: At the block's end: the block succeeded, and teardown functions raised.
+    """
+    return _stack(snapshot, None)
+
+
+def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
+    app = registry.apps.get(snapshot.app_id)
+    if app is None:
+        raise ContextError(
+            f"App {snapshot.app_id!r} is not bound in this process. Import it, and call CtxJobs(app)."
+        )
+    scopes = partial(propagated_scopes, app.host, snapshot)
+    misses = Misses(snapshot, "-" if job is None else job.id)
+    return ContextStack(app.host, snapshot, scopes=scopes, misses=misses)
+
+
+def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call *func* inside the contexts of *snapshot*, and of nothing else.
+
+    Args:
+        snapshot: What :func:`capture` returned.
+        func: A function or a coroutine function.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        ContextError: The snapshot's app is not bound in this process.
+        TeardownError: It returned, and teardown functions raised.
+    """
+    return _run(snapshot, None, lambda: func(*args, **kwargs))
+
+
+def run_job(job: RunningJob, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
+    """Make *call* for *job* inside the contexts of *snapshot*, with :data:`current_job` set.
+
+    Args:
+        job: The job.
+        snapshot: What to restore.
+        call: What to run; a coroutine that it returns is run inside the contexts, too.
+
+    Raises:
+        TeardownError: It returned, and teardown functions raised.
+    """
+    return _run(snapshot, job, call)
+
+
+def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any]) -> Any:
+    stack = _stack(snapshot, job)
+
+    def inside() -> Any:
+        if job is not None:
+            cv_job.set(job)
+        with stack:
+            result = call()
+            return run_coroutine(result) if iscoroutine(result) else result
+
+    try:
+        return run_clean((*context_vars(), cv_job), inside)
+    finally:
+        for leak in stack.leaks:
+            _log.warning("job %s: %s", "-" if job is None else job.id, leak)
