@@ -10,7 +10,8 @@ envelope that the job was born with, byte for byte (Sidekiq shipped that bug: si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -21,7 +22,13 @@ from rq.job import Job, Retry
 
 from ctxjobs import codec, rqcompat
 from ctxjobs.envelope import Binding, Envelope, digest, seal, unseal
-from ctxjobs.errors import DecodeError, EnvelopeMismatchError, JobRefusedError, PlainJobError
+from ctxjobs.errors import (
+    DecodeError,
+    EnvelopeMismatchError,
+    JobDroppedError,
+    JobRefusedError,
+    PlainJobError,
+)
 from ctxjobs.functions import check_call, check_callback, find_function, import_function
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, run_job
@@ -30,6 +37,8 @@ from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, lo
 from ctxjobs.snapshot import Snapshot
 
 rqcompat.register_types()
+
+_log = logging.getLogger("ctxjobs")
 
 _prepared: ContextVar[Prepared | None] = ContextVar("ctxjobs.prepared", default=None)
 
@@ -228,7 +237,14 @@ class ContextJob(Job):
             return self.execute_plain()
         function = self._resolve()
         args, kwargs = self.args, self.kwargs
-        return run_job(self, snapshot, lambda: checked_result(function.func(*args, **kwargs)))
+        return self._run_in(snapshot, lambda: checked_result(function.func(*args, **kwargs)))
+
+    def _run_in(self, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
+        try:
+            return run_job(self, snapshot, call)
+        except JobDroppedError as dropped:
+            _log.warning("job %s: %s", self.id, dropped)
+            return None
 
     def execute_plain(self) -> Any:
         """Run the function as RQ does."""
@@ -267,7 +283,7 @@ class ContextJob(Job):
         snapshot = self.snapshot
         if callback is None or snapshot is None:
             return callback
-        return lambda *args: run_job(self, snapshot, lambda: callback(*args))
+        return lambda *args: self._run_in(snapshot, lambda: callback(*args))
 
 
 class Queue(rq.Queue):

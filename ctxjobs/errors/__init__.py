@@ -34,6 +34,7 @@ from ctxjobs.errors.deployment import (
 from ctxjobs.errors.jobs import (
     ArgumentsError,
     HopLimitError,
+    JobDroppedError,
     NotAJobError,
     UnboundJobError,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "EnvelopeExpiredError",
     "EnvelopeMismatchError",
     "HopLimitError",
+    "JobDroppedError",
     "JobRefusedError",
     "NoRedisServerError",
     "NoSecretKeyError",

@@ -1,11 +1,11 @@
-"""Jobs that cannot be enqueued. Imports the families only."""
+"""Jobs that cannot be enqueued, and those that a policy drops. Imports the families only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ctxjobs.errors.root import CallerError
+from ctxjobs.errors.root import CallerError, StoredDataError
 
 
 @dataclass(eq=False, repr=False)
@@ -72,3 +72,17 @@ class HopLimitError(CallerError, RecursionError):
         "Job {job_id} cannot enqueue another one: it would be {hop} jobs deep; the limit is {limit}. If this "
         "is no loop, raise CTXJOBS_MAX_HOPS."
     )
+
+
+@dataclass(eq=False, repr=False)
+class JobDroppedError(StoredDataError):
+    """A policy says that a job shall not run any more: it ends at once, as finished, with the result None.
+
+    Raised while the contexts of a job are restored; it never reaches the caller of a worker.
+
+    Attributes:
+        reason: What has changed since the job was enqueued.
+    """
+
+    reason: str
+    template: ClassVar[str] = "The job is dropped: {reason}. That is what its policy says; enqueue it again to run it."

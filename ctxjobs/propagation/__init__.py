@@ -1,14 +1,14 @@
 """Capture and restore: from the active contexts to a snapshot, and back.
 
 Brings hosts, propagators, policy and registry together. May import all of these; knows no RQ. Its files:
-``running`` (the job that runs now), ``capturing``, ``restoring``.
+``capturing``, ``restoring``.
 """
 
 from __future__ import annotations
 
 from ctxjobs.propagation.capturing import Prepared, capture, prepare
 from ctxjobs.propagation.restoring import restore, run_in_context, run_job
-from ctxjobs.propagation.running import RunningJob, current_job
+from ctxjobs.running import RunningJob, current_job
 
 __all__ = [
     "Prepared",

@@ -1,7 +1,7 @@
 """Capture: from the active contexts to a snapshot.
 
 Asks the policy what may be taken, the host for the contexts' values, and the propagators for what others
-keep. May import all of these, and ``running``; knows no RQ.
+keep. May import all of these; knows no RQ.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ctxjobs.hosts import Active
 from ctxjobs.hosts.environ import content_type, left_out_headers, left_out_parts, read_environ
 from ctxjobs.hosts.misses import bounded
 from ctxjobs.policy import Capture
-from ctxjobs.propagation.running import cv_job
 from ctxjobs.propagators import take_propagated
 from ctxjobs.registry import BoundApp, choose_app, registry
+from ctxjobs.running import cv_job
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot, Trigger
 
 

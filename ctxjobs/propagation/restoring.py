@@ -1,7 +1,6 @@
 """Restore: from a snapshot to contexts, and a call inside them.
 
-May import hosts, propagators, the registry and ``running``; knows no RQ: a job is anything with an ``id`` and
-a ``snapshot``.
+May import hosts, propagators and the registry; knows no RQ: a job is anything with an id and a snapshot.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import ContextError
 from ctxjobs.hosts import ContextStack, context_vars, run_clean
 from ctxjobs.hosts.misses import Misses
-from ctxjobs.propagation.running import RunningJob, cv_job
 from ctxjobs.propagators import propagated_scopes
 from ctxjobs.registry import registry
+from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Snapshot
 
 _log = logging.getLogger("ctxjobs")

@@ -1,4 +1,4 @@
-"""The job that runs now. May import the floor of the snapshot; knows no RQ."""
+"""The job that runs now, for everybody who asks. May import the floor of the snapshot; knows no RQ."""
 
 from __future__ import annotations
 
