@@ -85,4 +85,6 @@ class JobDroppedError(StoredDataError):
     """
 
     reason: str
-    template: ClassVar[str] = "The job is dropped: {reason}. That is what its policy says; enqueue it again to run it."
+    template: ClassVar[str] = (
+        "The job is dropped: {reason}. That is what its policy says; enqueue it again to run it."
+    )
