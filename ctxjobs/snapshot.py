@@ -1,24 +1,23 @@
 """Snapshot: the frozen value that is captured at enqueue and restored in the worker.
 
 Pure values, JSON-shaped and versioned; values that an app put in are already encoded here, so
-nothing that the app changes later can change a snapshot. May import :mod:`ctxjobs.codec` and
-:mod:`ctxjobs.errors`; knows no framework, no Redis and no signatures.
+nothing that the app changes later can change a snapshot. May import :mod:`ctxjobs.codec`,
+:mod:`ctxjobs.triggers` and :mod:`ctxjobs.errors`; knows no framework, no Redis and no signatures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
 from ctxjobs.errors import DecodeError, SnapshotTooLargeError
+from ctxjobs.triggers import Trigger
 
 #: Version of the layout below. A release reads its own and, from now on, every earlier one.
 WIRE_VERSION: Final = 1
-
-Trigger = Literal["request", "job", "cli", "cron", "code"]
 
 
 @dataclass(frozen=True, slots=True)

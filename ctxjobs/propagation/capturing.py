@@ -26,7 +26,8 @@ from ctxjobs.policy import Capture
 from ctxjobs.propagators import take_propagated
 from ctxjobs.registry import BoundApp, choose_app, registry
 from ctxjobs.running import cv_job
-from ctxjobs.snapshot import Lineage, RequestData, Snapshot, Trigger
+from ctxjobs.snapshot import Lineage, RequestData, Snapshot
+from ctxjobs.triggers import Trigger, declared_trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ def _lineage(max_hops: int) -> Lineage:
 def _trigger(active: Active | None) -> Trigger:
     if cv_job.get(None) is not None:
         return "job"
+    if (declared := declared_trigger()) is not None:
+        return declared
     if active is not None and active.request_context is not None:
         return "request"
     click = sys.modules.get("click")
