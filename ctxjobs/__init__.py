@@ -37,6 +37,7 @@ from ctxjobs.native.helpers import (
 )
 from ctxjobs.native.sessions import SecureCookieSessionInterface, SessionInterface
 from ctxjobs.native.wrappers import Request, Response
+from ctxjobs.override import Override
 from ctxjobs.policy import SAFE_HEADERS, Capture
 from ctxjobs.propagation import capture, current_job, restore, run_in_context
 from ctxjobs.propagators import register_propagator
@@ -78,6 +79,7 @@ __all__ = [
     "JobFunction",
     "JobRefusedError",
     "NotCapturedError",
+    "Override",
     "Queue",
     "Request",
     "Response",

@@ -22,6 +22,8 @@ MAX_HOPS: Final = 16
 DEFAULT_QUEUE: Final = "default"
 
 _PREFIX = "CTXJOBS_"
+#: Key of the function that computes a user's stamp.
+USER_STAMP: Final = _PREFIX + "USER_STAMP"
 #: redis-py takes the password from the query, too.
 _QUERY_PASSWORD: Final = re.compile(r"([?&]password=)[^&#]*")
 _T = TypeVar("_T")
@@ -41,6 +43,8 @@ class Settings:
         snapshot_limit_bytes: Largest encoded snapshot.
         max_age_s: Seconds after which a job that is due is too old to run; None means never.
         max_hops: Longest chain of jobs that enqueue jobs.
+        user_stamp: Computes of a user what must not change while a job waits; None means nothing.
+        system_context: The :class:`~ctxjobs.Override` for jobs of commands and cron; None means none.
     """
 
     redis_url: str | None
@@ -52,6 +56,8 @@ class Settings:
     snapshot_limit_bytes: int
     max_age_s: float | None
     max_hops: int
+    user_stamp: Callable[[Any], Any] | None = None
+    system_context: Any = None
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -78,6 +84,8 @@ class Settings:
             snapshot_limit_bytes=read("SNAPSHOT_LIMIT_BYTES", SNAPSHOT_LIMIT_BYTES, int),
             max_age_s=read("MAX_AGE_S", None, float),
             max_hops=read("MAX_HOPS", MAX_HOPS, int),
+            user_stamp=_read(config, {}, USER_STAMP, None, _function),
+            system_context=config.get(_PREFIX + "SYSTEM_CONTEXT"),
         )
 
 
@@ -112,6 +120,13 @@ def _read(
         return convert(value)
     except (TypeError, ValueError) as exc:
         raise ConfigError(key, f"{type(value).__name__} cannot be used here ({exc})") from exc
+
+
+def _function(value: Any) -> Callable[[Any], Any]:
+    if callable(value):
+        function: Callable[[Any], Any] = value
+        return function
+    raise TypeError("give a function that takes a user")
 
 
 def _key(value: Any) -> str | bytes:

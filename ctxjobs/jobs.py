@@ -20,6 +20,7 @@ from rq.job import Dependency, Job, JobStatus
 from ctxjobs import rqcompat
 from ctxjobs.connection import connection_of, translated
 from ctxjobs.errors import ConfigError, NotAJobError
+from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import Prepared, current_job, prepare
 from ctxjobs.registry import BoundApp, registry
@@ -41,10 +42,11 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Options(TypedDict, total=False):
-    """How a job is enqueued; names and units are RQ's, but for ``capture`` and ``queue``."""
+    """How a job is enqueued; names and units are RQ's, but for ``capture``, ``context`` and ``queue``."""
 
     queue: str
     capture: Capture
+    context: Override
     timeout: int | str | None
     result_ttl: int | None
     ttl: int | None
@@ -83,8 +85,9 @@ class Enqueuer(Generic[P]):
         """The same job, enqueued with other options.
 
         Args:
-            options: ``queue`` (its name) and ``capture`` (a :class:`~ctxjobs.Capture`); all others are
-                RQ's, with RQ's names, units and defaults.
+            options: ``queue`` (its name), ``capture`` (a :class:`~ctxjobs.Capture`) and ``context`` (an
+                :class:`~ctxjobs.Override`: values in place of what is captured); all others are RQ's, with
+                RQ's names, units and defaults.
         """
         return Enqueuer(self._path, self._apps, {**self._options, **options})
 
@@ -168,13 +171,13 @@ class Enqueuer(Generic[P]):
 
     def prepare(self) -> Prepared:
         """Capture for one job."""
-        return prepare(self._apps, self._options.get("capture"), self._path)
+        return prepare(self._apps, self._options.get("capture"), self._path, self._options.get("context"))
 
     @contextmanager
     def _queue(self) -> Iterator[tuple[Queue, dict[str, Any]]]:
         """The queue to use, with the snapshot for what is enqueued there, and RQ's own options."""
         prepared = self.prepare()
-        own = ("queue", "capture", "group")
+        own = ("queue", "capture", "context", "group")
         options = {name: value for name, value in self._options.items() if name not in own}
         name = self._options.get("queue") or prepared.app.settings.queue
         with prepared_with(prepared), translated(prepared.app):

@@ -1,17 +1,18 @@
 """Capture policy: what may be taken from a context, and what never is.
 
-Pure values and predicates. May import :mod:`ctxjobs.errors`; knows no framework and takes nothing
-itself (see :mod:`ctxjobs.hosts` and :mod:`ctxjobs.propagation`).
+Pure values and predicates. May import :mod:`ctxjobs.triggers` and :mod:`ctxjobs.errors`; knows no
+framework and takes nothing itself (see :mod:`ctxjobs.hosts` and :mod:`ctxjobs.propagation`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal, get_args
 
 from ctxjobs.errors import ConfigError
+from ctxjobs.triggers import Trigger, TriggerRule, trigger_rules
 
 #: Request headers that travel by default: what content negotiation, logs, login protection
 #: (Flask-Login hashes User-Agent and address) and URL building need, and nothing that authenticates.
@@ -40,6 +41,8 @@ NEVER_G: Final = frozenset({"csrf_token", "identity", "flask_httpauth_user", "fl
 NEVER_SESSION: Final = frozenset({"csrf_token", "_csrf_token"})
 
 PropagatorRule = Literal["auto", "none"] | tuple[str, ...]
+GoneUser = Literal["fail", "anonymous", "drop"]
+StaleUser = Literal["run", "fail", "anonymous", "drop"]
 GRule = Literal["public", "none"] | tuple[str, ...] | Callable[[str, Any], bool]
 
 
@@ -58,6 +61,14 @@ class Capture:
         propagators: Whose state besides the contexts travels: ``"auto"`` takes that of every registered
             propagator whose library the app uses; a tuple of names takes that of these, and fails the
             enqueue when the app does not use one; ``"none"`` takes nothing.
+        triggers: What is done with the state of a propagator, by its name and by what enqueues the job, such
+            as ``{"login": {"cron": "clear"}}``: ``"propagate"`` (as if nothing were said) takes it;
+            ``"clear"`` takes none, and the job runs with none, whatever its process has; ``"inherit"`` hands
+            on what the job that enqueues was given itself, and takes none where no job enqueues.
+        gone_user: What a job does whose user no longer exists: ``"fail"``, run as ``"anonymous"``, or
+            ``"drop"``, which ends it as finished without running it.
+        stale_user: The same where the user's stamp (``CTXJOBS_USER_STAMP``) has changed; ``"run"``
+            carries none.
         max_age_s: Seconds after which a job that is due is too old to run; None leaves it to
             ``CTXJOBS_MAX_AGE_S``.
 
@@ -71,6 +82,9 @@ class Capture:
     g: GRule = "public"
     body_bytes: int = 0
     propagators: PropagatorRule = "auto"
+    triggers: Mapping[str, Mapping[Trigger, TriggerRule]] = field(default_factory=dict, hash=False)
+    gone_user: GoneUser = "fail"
+    stale_user: StaleUser = "fail"
     max_age_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +94,9 @@ class Capture:
             object.__setattr__(self, "g", _names("g", self.g))
         if self.propagators not in ("auto", "none"):
             object.__setattr__(self, "propagators", _names("propagators", self.propagators))
+        object.__setattr__(self, "triggers", _by_propagator(self.triggers))
+        _check_word("gone_user", self.gone_user, get_args(GoneUser))
+        _check_word("stale_user", self.stale_user, get_args(StaleUser))
         _refuse("headers", (name for name in self.headers if NEVER_HEADERS.fullmatch(name.replace("_", "-"))))
         _refuse("session", (name for name in self.session if name in NEVER_SESSION))
         if isinstance(self.g, tuple):
@@ -114,6 +131,21 @@ def _names(what: str, value: Any) -> tuple[str, ...]:
     if not listed or not all(isinstance(name, str) for name in value):
         raise ConfigError(f"Capture({what}=...)", f"expected a tuple of names, got {value!r}")
     return tuple(value)
+
+
+def _by_propagator(triggers: Any) -> dict[str, Mapping[Trigger, TriggerRule]]:
+    if not isinstance(triggers, Mapping):
+        got = type(triggers).__name__
+        raise ConfigError("Capture(triggers=...)", f"expected a dict by names of propagators, got {got}.")
+    return {
+        str(name): trigger_rules(f"Capture(triggers={{{name!r}: ...}})", rules)
+        for name, rules in triggers.items()
+    }
+
+
+def _check_word(what: str, value: Any, words: Collection[str]) -> None:
+    if value not in words:
+        raise ConfigError(f"Capture({what}=...)", f"expected one of {', '.join(words)}, got {value!r}.")
 
 
 def _refuse(what: str, names: Iterable[str]) -> None:

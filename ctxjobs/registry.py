@@ -26,6 +26,7 @@ from ctxjobs.errors import (
     UnboundJobError,
 )
 from ctxjobs.hosts import Active, Host, host_for
+from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 
 
@@ -177,6 +178,11 @@ def _bound(host: Host) -> BoundApp:
     capture = settings.capture if settings.capture is not None else Capture()
     if not isinstance(capture, Capture):
         raise ConfigError("CTXJOBS_CAPTURE", f"expected a ctxjobs.Capture, got {type(capture).__name__}")
+    system = settings.system_context
+    if system is not None and not isinstance(system, Override):
+        raise ConfigError(
+            "CTXJOBS_SYSTEM_CONTEXT", f"expected a ctxjobs.Override, got {type(system).__name__}"
+        )
     return BoundApp(_app_id(host, settings), host, settings, capture, _keyring(host, settings))
 
 

@@ -7,7 +7,7 @@ nothing that the app changes later can change a snapshot. May import :mod:`ctxjo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -72,6 +72,10 @@ class Snapshot:
         left_out: Names that were there and that the policy did not list, by kind: ``g``, ``session``,
             ``headers`` (as the environ spells them), and of the ``request`` its ``cookies``, ``form``,
             ``files``, ``json``; a few dozen at most.
+        cleared: Names of the propagators of which the job runs without state.
+        overrides: What was said with :class:`~ctxjobs.Override` at the call, in place of what was there:
+            paths such as ``user``, ``g.tenant``, ``session.cart``.
+        system: What the app's system context filled in, in the same way.
     """
 
     app_id: str
@@ -83,6 +87,9 @@ class Snapshot:
     skipped: Mapping[str, str] = field(default_factory=dict)
     propagators: Mapping[str, Primitive] = field(default_factory=dict)
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cleared: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
 
     def to_primitive(self) -> dict[str, Primitive]:
         """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""
@@ -99,6 +106,13 @@ class Snapshot:
                 out[name] = dict(values)
         if self.left_out:
             out["left_out"] = {kind: list(names) for kind, names in self.left_out.items()}
+        for name, listed in (
+            ("cleared", self.cleared),
+            ("overrides", self.overrides),
+            ("system", self.system),
+        ):
+            if listed:
+                out[name] = list(listed)
         return out
 
     def to_bytes(self, limit_bytes: int) -> bytes:
@@ -142,6 +156,9 @@ class Snapshot:
             skipped=dict(data.get("skipped", {})),
             propagators=dict(data.get("propagators", {})),
             left_out={kind: _read_names(names) for kind, names in data.get("left_out", {}).items()},
+            cleared=_read_names(data.get("cleared", ())),
+            overrides=_read_names(data.get("overrides", ())),
+            system=_read_names(data.get("system", ())),
         )
 
 
@@ -152,7 +169,7 @@ def _read_request(data: list[Any] | None) -> RequestData | None:
     return RequestData(dict(environ), endpoint, rule, codec.decode(body, "request.body"))
 
 
-def _read_names(names: list[Any]) -> tuple[str, ...]:
+def _read_names(names: Iterable[Any]) -> tuple[str, ...]:
     if not all(type(name) is str for name in names):
         raise ValueError(f"names {names!r}")
     return tuple(names)

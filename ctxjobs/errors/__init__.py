@@ -48,6 +48,7 @@ from ctxjobs.errors.misses import (
 from ctxjobs.errors.propagators import (
     PropagatorMissingError,
     UserGoneError,
+    UserStaleError,
 )
 from ctxjobs.errors.refusals import (
     BadSignatureError,
@@ -112,6 +113,7 @@ __all__ = [
     "UnknownFunctionError",
     "UnsupportedAppError",
     "UserGoneError",
+    "UserStaleError",
     "ValueLimitError",
     "ViewResultError",
     "WireVersionError",

@@ -29,7 +29,7 @@ class PropagatorMissingError(DeploymentError):
 
 @dataclass(eq=False, repr=False)
 class UserGoneError(StoredDataError, LookupError):
-    """The user who enqueued the job can no longer be loaded.
+    """The user whom the job runs as can no longer be loaded.
 
     Attributes:
         user_id: The user's id.
@@ -37,6 +37,21 @@ class UserGoneError(StoredDataError, LookupError):
 
     user_id: str
     template: ClassVar[str] = (
-        "The job was enqueued by user {user_id!r}, and the user loader returned None for that id. If the job "
-        "shall run without its user, leave 'login' out of Capture(propagators=...) and enqueue it again."
+        "The job runs as user {user_id!r}, and the user loader returned None for that id. If such jobs shall "
+        "run as nobody, or not at all, set Capture(gone_user='anonymous') or 'drop', and enqueue it again."
+    )
+
+
+@dataclass(eq=False, repr=False)
+class UserStaleError(StoredDataError):
+    """The user whom the job runs as has changed since it was enqueued.
+
+    Attributes:
+        user_id: The user's id.
+    """
+
+    user_id: str
+    template: ClassVar[str] = (
+        "The job runs as user {user_id!r}, whose CTXJOBS_USER_STAMP has changed since it was enqueued. "
+        "Enqueue it again, or say in Capture(stale_user=...) what such jobs shall do."
     )

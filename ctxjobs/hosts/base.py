@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from ctxjobs.hosts.misses import Misses
-from ctxjobs.snapshot import Snapshot
+from ctxjobs.snapshot import RequestData, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,10 @@ class Host(Protocol):
 
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
         """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed."""
+        ...
+
+    def make_request(self, url: str) -> RequestData:
+        """A request for *url*, as the app would make it for a test; it matches whatever route it matches."""
         ...
 
     def guard(self, layers: Sequence[Any], misses: Misses) -> None:

@@ -16,7 +16,7 @@ from ctxjobs import codec
 from ctxjobs.errors import ContextMismatchError
 from ctxjobs.hosts.base import Active, ContextCopy, Layer
 from ctxjobs.hosts.copying import RequestCopy, shareable
-from ctxjobs.hosts.environ import rebuild_environ
+from ctxjobs.hosts.environ import read_environ, rebuild_environ
 from ctxjobs.hosts.guards import guard_g, guard_request, guard_session, misses_of
 from ctxjobs.hosts.misses import Misses
 from ctxjobs.snapshot import RequestData, Snapshot
@@ -170,6 +170,10 @@ class WerkzeugHost:
         self.preset_session(context, session)
         return context
 
+    def make_request(self, url: str) -> RequestData:
+        """The environ of the app's ``test_request_context``; the route is found in the job."""
+        return RequestData(read_environ(self.app.test_request_context(url).request.environ, ("Host",)))
+
     def guard(self, layers: Sequence[Any], misses: Misses) -> None:
         """Guard the ``g``, the session and the request, as far as there is something to tell of them."""
         if not any(misses.names.values()):
@@ -193,8 +197,8 @@ class WerkzeugHost:
         Raises:
             ContextMismatchError: They differ: the worker runs other code, or other settings.
         """
-        if snapshot.request is None:
-            return
+        if snapshot.request is None or "request" in (*snapshot.overrides, *snapshot.system):
+            return  # no route was captured
         then = (snapshot.request.endpoint, snapshot.request.rule)
         now = _route(layers[-1])
         if then != now:

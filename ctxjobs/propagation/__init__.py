@@ -1,12 +1,13 @@
 """Capture and restore: from the active contexts to a snapshot, and back.
 
 Brings hosts, propagators, policy and registry together. May import all of these; knows no RQ. Its files:
-``capturing``, ``restoring``.
+``capturing``, ``overriding``, ``restoring``.
 """
 
 from __future__ import annotations
 
 from ctxjobs.propagation.capturing import Prepared, capture, prepare
+from ctxjobs.propagation.overriding import system_snapshot
 from ctxjobs.propagation.restoring import restore, run_in_context, run_job
 from ctxjobs.running import RunningJob, current_job
 
@@ -19,4 +20,5 @@ __all__ = [
     "restore",
     "run_in_context",
     "run_job",
+    "system_snapshot",
 ]

@@ -22,7 +22,9 @@ from ctxjobs.errors import (
 from ctxjobs.hosts import Active
 from ctxjobs.hosts.environ import content_type, left_out_headers, left_out_parts, read_environ
 from ctxjobs.hosts.misses import bounded
+from ctxjobs.override import Override
 from ctxjobs.policy import Capture
+from ctxjobs.propagation.overriding import overridden
 from ctxjobs.propagators import take_propagated
 from ctxjobs.registry import BoundApp, choose_app, registry
 from ctxjobs.running import cv_job
@@ -47,11 +49,12 @@ class Prepared:
     max_age_s: float | None
 
 
-def capture(policy: Capture | None = None) -> Snapshot:
+def capture(policy: Capture | None = None, *, context: Override | None = None) -> Snapshot:
     """Take a snapshot of the active contexts.
 
     Args:
         policy: What to take; None means the app's own policy.
+        context: What to put in place of what is there; None means nothing.
 
     Returns:
         The snapshot; it shares nothing with the contexts.
@@ -62,18 +65,24 @@ def capture(policy: Capture | None = None) -> Snapshot:
         ValueLimitError: It is nested too deeply.
         SnapshotTooLargeError: The snapshot takes more than the app's limit.
         HopLimitError: Jobs enqueue jobs, too many deep.
-        ConfigError: The policy names a propagator that the app does not use.
+        ConfigError: The policy names a propagator that the app does not use; or *context* cannot be used.
     """
-    return prepare(None, policy, "ctxjobs.capture()").snapshot
+    return prepare(None, policy, "ctxjobs.capture()", context).snapshot
 
 
-def prepare(apps: Mapping[str, BoundApp] | None, policy: Capture | None, function: str) -> Prepared:
+def prepare(
+    apps: Mapping[str, BoundApp] | None,
+    policy: Capture | None,
+    function: str,
+    context: Override | None = None,
+) -> Prepared:
     """Capture for a job of *function*, in the app of *apps* that is active.
 
     Args:
         apps: The apps that the job is bound to; None for an unbound job, which takes any active app.
         policy: What to take; None means the app's own policy.
         function: Dotted name of the job's function, for messages.
+        context: What to put in place of what is there; None means nothing.
 
     Raises:
         UnboundJobError: Nothing says which app it is for. The other errors as for :func:`capture`.
@@ -85,27 +94,29 @@ def prepare(apps: Mapping[str, BoundApp] | None, policy: Capture | None, functio
     if active is None and apps is None:
         raise UnboundJobError(function, "no application context of an app with ctxjobs is active")
     policy = policy or app.capture
-    snapshot = _take(app, active, policy)
+    snapshot = overridden(_take(app, active, policy), app, policy, context)
     max_age_s = policy.max_age_s if policy.max_age_s is not None else app.settings.max_age_s
     return Prepared(app, *_encode(snapshot, policy, app.settings.snapshot_limit_bytes), max_age_s)
 
 
 def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
-    lineage = _lineage(app.settings.max_hops)
+    lineage, trigger = _lineage(app.settings.max_hops), _trigger(active)
+    taken = take_propagated(app.host, active, policy, trigger, _given(app))
     if active is None:
-        return Snapshot(app.id, trigger=_trigger(None), lineage=lineage)
+        return Snapshot(app.id, trigger=trigger, lineage=lineage, cleared=tuple(taken.cleared))
     skipped: dict[str, str] = {}
     names: dict[str, list[str]] = {}  # of what the policy does not list
     if (misses := app.host.read_misses(active)) is not None:
         misses.hand_on(names, skipped)
     return Snapshot(
         app.id,
-        trigger=_trigger(active),
+        trigger=trigger,
         lineage=lineage,
         request=_take_request(app, active, policy, skipped, names) if policy.request else None,
         session=_take_session(app, active, policy, names) if policy.request else None,
         g=_take_g(app, active, policy, skipped, names),
-        propagators=take_propagated(app.host, active, policy),
+        propagators=taken.values,
+        cleared=tuple(taken.cleared),
         skipped=skipped,
         left_out=bounded(names),  # which the lines above have filled
     )
@@ -167,7 +178,7 @@ def _encode(snapshot: Snapshot, policy: Capture, limit_bytes: int) -> tuple[Snap
         large = {
             name: size
             for name, value in snapshot.g.items()
-            if (size := len(codec.dumps(value))) > limit_bytes
+            if (size := len(codec.dumps(value))) > limit_bytes and f"g.{name}" not in snapshot.overrides
         }
         if policy.g_is_named or not large:
             if not snapshot.left_out:
@@ -189,6 +200,13 @@ def _lineage(max_hops: int) -> Lineage:
     if lineage.hop > max_hops:
         raise HopLimitError(job.id, lineage.hop, max_hops)
     return lineage
+
+
+def _given(app: BoundApp) -> Snapshot | None:
+    """What the job that runs now was given, if it is one of *app*: another app's users are others."""
+    job = cv_job.get(None)
+    given = None if job is None else job.snapshot
+    return given if given is not None and given.app_id == app.id else None
 
 
 def _trigger(active: Active | None) -> Trigger:

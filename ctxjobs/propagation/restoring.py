@@ -15,7 +15,7 @@ from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import ContextError
 from ctxjobs.hosts import ContextStack, context_vars, run_clean
 from ctxjobs.hosts.misses import Misses
-from ctxjobs.propagators import propagated_scopes
+from ctxjobs.propagators import cleared_variables, propagated_scopes
 from ctxjobs.registry import registry
 from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Snapshot
@@ -94,7 +94,7 @@ def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any]) ->
             return run_coroutine(result) if iscoroutine(result) else result
 
     try:
-        return run_clean((*context_vars(), cv_job), inside)
+        return run_clean((*context_vars(), *cleared_variables(snapshot), cv_job), inside)
     finally:
         for leak in stack.leaks:
             _log.warning("job %s: %s", "-" if job is None else job.id, leak)

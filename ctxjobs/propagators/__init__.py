@@ -2,21 +2,38 @@
 
 One file per library, none of which is imported here: a propagator is active only where the app uses
 its library, and finds it loaded. The package may import hosts and the floors of values; it knows no job.
-Its files: ``base`` (protocol and registry), ``carrying`` (take and put back), and the propagators.
+Its files: ``base`` (protocols and registry), ``rules`` (who takes part), ``carrying`` (take and put back),
+``identity`` (users that went stale), and the propagators.
 """
 
 from __future__ import annotations
 
 from ctxjobs.propagators.babel import BabelPropagator
-from ctxjobs.propagators.base import Propagator, register_propagator
-from ctxjobs.propagators.carrying import propagated_scopes, take_propagated
+from ctxjobs.propagators.base import (
+    Draft,
+    Propagator,
+    SupportsClear,
+    SupportsOverride,
+    SupportsPolicy,
+    SupportsTriggers,
+    register_propagator,
+)
+from ctxjobs.propagators.carrying import cleared_variables, propagated_scopes, take_propagated
 from ctxjobs.propagators.context_var import ContextVarPropagator
+from ctxjobs.propagators.identity import Identity
 from ctxjobs.propagators.login import LoginPropagator
 from ctxjobs.propagators.structlog import StructlogPropagator
 
 __all__ = [
     "ContextVarPropagator",
+    "Draft",
+    "Identity",
     "Propagator",
+    "SupportsClear",
+    "SupportsOverride",
+    "SupportsPolicy",
+    "SupportsTriggers",
+    "cleared_variables",
     "propagated_scopes",
     "register_propagator",
     "take_propagated",

@@ -7,11 +7,15 @@ knows no extension. What is done with propagators is in :mod:`ctxjobs.propagator
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, runtime_checkable
 
 from ctxjobs.errors import ConfigError
 from ctxjobs.hosts import Active, Host
+from ctxjobs.policy import Capture
+from ctxjobs.triggers import Trigger, TriggerRule, trigger_rules
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
@@ -58,6 +62,72 @@ class Propagator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job that is being made, as far as a propagator may ask.
+
+    Attributes:
+        host: Its app.
+        policy: Its capture policy.
+        has_request: Whether it will have a request.
+    """
+
+    host: Host
+    policy: Capture
+    has_request: bool
+
+
+@runtime_checkable
+class SupportsPolicy(Protocol):
+    """A propagator that captures by what the policy says; its ``capture`` is not called then."""
+
+    def capture_under(self, policy: Capture, active: Active) -> Any:
+        """As :meth:`Propagator.capture`."""
+        ...
+
+
+@runtime_checkable
+class SupportsOverride(Protocol):
+    """A propagator whose state can be set by :class:`~ctxjobs.Override`."""
+
+    @property
+    def override_names(self) -> Collection[str]:
+        """The arguments of ``Override`` that it takes; several propagators may take one."""
+        ...
+
+    def override(self, values: Mapping[str, Any], captured: Any, draft: Draft) -> Any:
+        """What travels, as :meth:`Propagator.capture` would return it.
+
+        Args:
+            values: What was said, by name; some of its ``override_names``.
+            captured: What it would be without; None for nothing.
+            draft: The job.
+
+        Raises:
+            ConfigError: A value cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsClear(Protocol):
+    """A propagator that can let a job run with none of its state; needed for the rule ``clear``."""
+
+    def clear(self, active: Active) -> AbstractContextManager[Any] | None:
+        """Take away what the process has, inside the contexts of the job; as :meth:`Propagator.restore`."""
+        ...
+
+
+@runtime_checkable
+class SupportsTriggers(Protocol):
+    """A propagator with rules of its own about what enqueues a job; a policy's rules win."""
+
+    @property
+    def on_trigger(self) -> Mapping[Trigger, TriggerRule]:
+        """The rules, by trigger; for all others it is ``propagate``."""
+        ...
+
+
 _propagators: dict[str, Propagator] = {}
 
 
@@ -72,9 +142,12 @@ def register_propagator(propagator: Propagator) -> None:
             nothing.
 
     Raises:
-        ConfigError: Another propagator has its name, or the name cannot be used.
+        ConfigError: Another propagator has its name, or the name cannot be used; or its rules for triggers
+            cannot.
     """
     name = propagator.name
+    if isinstance(propagator, SupportsTriggers):
+        trigger_rules(f"{name}.on_trigger", propagator.on_trigger)
     if not _NAME.fullmatch(name):
         raise ConfigError(
             "register_propagator(...)",

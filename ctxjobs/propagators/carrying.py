@@ -1,80 +1,140 @@
 """What is done with propagators: take their state at enqueue, put it back around a job.
 
-May import :mod:`ctxjobs.propagators.base`, hosts and the floors of values; knows no extension.
+May import :mod:`ctxjobs.propagators.base`, ``rules`` and ``context_var``, hosts and the floors of values;
+knows no extension.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
-from ctxjobs.errors import ConfigError, PropagatorMissingError
+from ctxjobs.errors import PropagatorMissingError
 from ctxjobs.hosts import Active, Host
 from ctxjobs.policy import Capture
-from ctxjobs.propagators.base import Propagator, registered_propagators
+from ctxjobs.propagators.base import Propagator, SupportsClear, SupportsPolicy, registered_propagators
+from ctxjobs.propagators.context_var import ContextVarPropagator
+from ctxjobs.propagators.rules import chosen
 from ctxjobs.snapshot import Snapshot
+from ctxjobs.triggers import Trigger
 
 _log = logging.getLogger("ctxjobs")
 
 
-def take_propagated(host: Host, active: Active, policy: Capture) -> dict[str, Primitive]:
-    """The state that *policy* lets travel, encoded, by the name of its propagator.
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """What propagators took.
+
+    Attributes:
+        values: Their state, encoded, by name.
+        cleared: Names of those of which the job runs without state.
+    """
+
+    values: dict[str, Primitive] = field(default_factory=dict)
+    cleared: list[str] = field(default_factory=list)
+
+    def hand_on(self, name: str, given: Snapshot) -> None:
+        """Take what a job was *given* itself, byte for byte."""
+        if name in given.propagators:
+            self.values[name] = given.propagators[name]
+        elif name in given.cleared:
+            self.cleared.append(name)
+
+
+def take_propagated(
+    host: Host, active: Active | None, policy: Capture, trigger: Trigger, given: Snapshot | None
+) -> Propagated:
+    """The state that *policy* lets travel.
+
+    Args:
+        host: The app.
+        active: Its contexts; None if none are active, so that there is nothing to take.
+        policy: What travels.
+        trigger: What enqueues the job.
+        given: What the job of the same app that enqueues was given itself; None if there is none.
 
     Raises:
-        ConfigError: The policy names a propagator that is not registered, or that the app does not use.
+        ConfigError: The policy names a propagator that is not registered, that the app does not use, or that
+            cannot do what the policy says.
         UnencodableValueError, ValueLimitError: A propagator's value does not encode.
     """
+    if active is None:
+        return _take(host, None, policy, trigger, given)
     if not policy.request:
         active = Active(active.app_context, None)
-    taken = {}
     with host.session_unmarked(active):
-        for propagator in _chosen(host, policy):
-            value = propagator.capture(active)
-            if value is not None:
-                taken[propagator.name] = codec.encode(value, f"propagators.{propagator.name}")
+        return _take(host, active, policy, trigger, given)
+
+
+def _take(
+    host: Host, active: Active | None, policy: Capture, trigger: Trigger, given: Snapshot | None
+) -> Propagated:
+    taken = Propagated()
+    for propagator, rule in chosen(host, policy, trigger):
+        name = propagator.name
+        if rule == "clear":
+            taken.cleared.append(name)
+        elif rule == "inherit":
+            if given is not None:
+                taken.hand_on(name, given)
+        elif active is not None and (value := _captured(propagator, policy, active)) is not None:
+            taken.values[name] = codec.encode(value, f"propagators.{name}")
     return taken
+
+
+def _captured(propagator: Propagator, policy: Capture, active: Active) -> Any:
+    if isinstance(propagator, SupportsPolicy):
+        return propagator.capture_under(policy, active)
+    return propagator.capture(active)
 
 
 def propagated_scopes(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManager[Any]]:
     """Put back the state that *snapshot* carries, one propagator after the other; the scopes to enter.
 
-    Lazy: a propagator restores when the scopes before its own are entered.
+    Lazy: a propagator clears or restores when the scopes before its own are entered.
 
     Raises:
-        PropagatorMissingError: This process cannot put back what the job must not run without.
+        PropagatorMissingError: This process cannot put back what the job must not run without, or cannot take
+            away what it must not run with.
     """
-    for name, value in snapshot.propagators.items():
-        propagator = _present(host, name, snapshot.app_id)
-        active = host.active()
-        if propagator is None or active is None:
-            continue
-        scope = propagator.restore(codec.decode(value, f"propagators.{name}"), active)
+    for scope in chain(_clearing(host, snapshot), _restoring(host, snapshot)):
         if scope is not None:
             yield scope
 
 
-def _chosen(host: Host, policy: Capture) -> Iterable[Propagator]:
+def cleared_variables(snapshot: Snapshot) -> Iterator[ContextVar[Any]]:
+    """The context variables that a job of *snapshot* must not see set; they cannot be unset later."""
     registered = registered_propagators()
-    if isinstance(policy.propagators, tuple):
-        return [_named(host, registered, name) for name in policy.propagators]
-    if policy.propagators == "none":
-        return ()
-    return [propagator for propagator in registered.values() if propagator.wanted(host)]
+    for name in snapshot.cleared:
+        propagator = registered.get(name)
+        if isinstance(propagator, ContextVarPropagator):
+            yield propagator.variable
 
 
-def _named(host: Host, registered: dict[str, Propagator], name: str) -> Propagator:
-    propagator = registered.get(name)
-    if propagator is None or not propagator.wanted(host):
-        reason = "is not registered" if propagator is None else f"is not used by app {host.import_name!r}"
-        known = ", ".join(repr(one) for one in registered)
-        raise ConfigError(
-            "Capture(propagators=...)", f"{name!r} {reason}; take it out, or set it up. Registered: {known}."
-        )
-    return propagator
+def _clearing(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManager[Any] | None]:
+    for name in snapshot.cleared:
+        propagator = registered_propagators().get(name)
+        if propagator is None or not isinstance(propagator, SupportsClear):
+            reason = "none of that name is registered that can be cleared"
+            raise PropagatorMissingError(name, snapshot.app_id, reason)
+        active = host.active()
+        if active is not None and propagator.wanted(host):
+            yield propagator.clear(active)
+
+
+def _restoring(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManager[Any] | None]:
+    for name, value in snapshot.propagators.items():
+        propagator = _present(host, name, snapshot.app_id)
+        active = host.active()
+        if propagator is not None and active is not None:
+            yield propagator.restore(codec.decode(value, f"propagators.{name}"), active)
 
 
 def _present(host: Host, name: str, app_id: str) -> Propagator | None:

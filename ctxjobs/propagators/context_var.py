@@ -1,14 +1,17 @@
-"""The value of one context variable of the app's own. May import the floor of hosts and below."""
+"""The value of one context variable of the app's own. May import
+:mod:`ctxjobs.propagators.base`, hosts and below."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from ctxjobs.errors import ContextError
 from ctxjobs.hosts import Active, Host
+from ctxjobs.propagators.base import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,27 @@ class ContextVarPropagator:
     def restore(self, value: Any, active: Active) -> AbstractContextManager[Any]:
         """A scope in which the variable has the value."""
         return self._set(*value)
+
+    @property
+    def override_names(self) -> tuple[str]:
+        """Its own name."""
+        return (self.name,)
+
+    def override(self, values: Mapping[str, Any], captured: Any, draft: Draft) -> Any:
+        """The value that was said."""
+        return [values[self.name]]
+
+    def clear(self, active: Active) -> None:
+        """Nothing: a job runs in a copy of the context variables without this one.
+
+        Raises:
+            ContextError: The variable is set, in a block that runs in no such copy.
+        """
+        if self.variable in copy_context():
+            raise ContextError(
+                f"Context variable {self.name!r} is set, and the snapshot says that it shall not be. Python "
+                "cannot unset it inside a block: use run_in_context(...) in place of restore(...)."
+            )
 
     @contextmanager
     def _set(self, value: Any) -> Iterator[None]:

@@ -6,8 +6,8 @@ May import the floor of hosts and below; never structlog, which is loaded wherev
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ctxjobs import codec
@@ -36,6 +36,18 @@ class StructlogPropagator:
         """A scope in which the values are bound."""
         scope: AbstractContextManager[Any] = sys.modules[_MODULE].bound_contextvars(**value)
         return scope
+
+    @contextmanager
+    def clear(self, active: Active) -> Iterator[None]:
+        """A scope in which nothing is bound."""
+        variables = sys.modules[_MODULE]
+        bound = variables.get_contextvars()
+        variables.clear_contextvars()
+        try:
+            yield
+        finally:
+            variables.clear_contextvars()
+            variables.bind_contextvars(**bound)
 
 
 def _encodes(value: Any) -> bool:

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 
 from ctxjobs import rqcompat
 from ctxjobs.errors import PlainJobError
-from ctxjobs.propagation import run_job
+from ctxjobs.propagation import run_job, system_snapshot
 from ctxjobs.registry import registry
 from ctxjobs.rqjob import ContextJob
-from ctxjobs.snapshot import Snapshot
 
 _CALLBACK_FIELDS = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
 
@@ -60,7 +59,7 @@ class WorkerJob(ContextJob):
             raise refusal
         if self.system_app is None:
             return self.execute_plain()
-        return run_job(self, Snapshot(self.system_app), self.execute_plain)
+        return run_job(self, system_snapshot(registry.apps[self.system_app]), self.execute_plain)
 
 
 def worker_job(allow_plain: Sequence[str], system_app: str) -> type[WorkerJob]:
