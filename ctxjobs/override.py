@@ -34,8 +34,8 @@ class Override:
         others: For propagators of your own, by the names that they take.
 
     Raises:
-        ConfigError: A name on ``g`` or in the session is one that never travels, or is no string; *request* is
-            no string.
+        ConfigError: A name on ``g`` or in the session is one that never travels, or is no string; or
+            *request* is no string.
     """
 
     __slots__ = ("g", "request", "session", "values")
@@ -56,10 +56,7 @@ class Override:
         self.values: Mapping[str, Any] = MappingProxyType({**given, **others})
         self.g = _checked("g", g, NEVER_G)
         self.session = _checked("session", session, NEVER_SESSION)
-        if not isinstance(request, str | None):
-            got = type(request).__name__
-            raise ConfigError("Override(request=...)", f"expected a path such as '/', got {got}.")
-        self.request = request
+        self.request = _checked_url(request)
 
     def encoded_g(self) -> dict[str, Primitive]:
         """The values on ``g``, encoded.
@@ -88,3 +85,9 @@ def _checked(what: str, values: Any, never: Collection[str]) -> Mapping[str, Any
     if refused := ", ".join(repr(name) for name in values if name in never):
         raise ConfigError(key, f"{refused} never travels with a job; take it out.")
     return MappingProxyType(dict(values))
+
+
+def _checked_url(url: Any) -> str | None:
+    if url is None or isinstance(url, str):
+        return url
+    raise ConfigError("Override(request=...)", f"expected a path such as '/', got {type(url).__name__}.")

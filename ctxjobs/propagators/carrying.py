@@ -7,7 +7,7 @@ knows no extension.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from ctxjobs.codec import Primitive
 from ctxjobs.errors import PropagatorMissingError
 from ctxjobs.hosts import Active, Host
 from ctxjobs.policy import Capture
-from ctxjobs.propagators.base import Propagator, SupportsClear, SupportsPolicy, registered_propagators
+from ctxjobs.propagators.base import Propagator, SupportsClear, registered_propagators
 from ctxjobs.propagators.context_var import ContextVarPropagator
 from ctxjobs.propagators.rules import chosen
 from ctxjobs.snapshot import Snapshot
@@ -90,9 +90,9 @@ def _take(
 
 
 def _captured(propagator: Propagator, policy: Capture, active: Active) -> Any:
-    if isinstance(propagator, SupportsPolicy):
-        return propagator.capture_under(policy, active)
-    return propagator.capture(active)
+    # Not isinstance(): see rules.py.
+    capture_under: Callable[[Capture, Active], Any] | None = getattr(propagator, "capture_under", None)
+    return propagator.capture(active) if capture_under is None else capture_under(policy, active)
 
 
 def propagated_scopes(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManager[Any]]:

@@ -6,12 +6,15 @@ May import :mod:`ctxjobs.propagators.base`, hosts and the floors of values; know
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ctxjobs.errors import ConfigError
 from ctxjobs.hosts import Host
 from ctxjobs.policy import Capture
-from ctxjobs.propagators.base import Propagator, SupportsClear, SupportsTriggers, registered_propagators
+from ctxjobs.propagators.base import Propagator, SupportsClear, registered_propagators
 from ctxjobs.triggers import Trigger, TriggerRule
+
+_NO_RULES: Final[Mapping[Trigger, TriggerRule]] = {}
 
 
 def chosen(host: Host, policy: Capture, trigger: Trigger) -> Iterator[tuple[Propagator, TriggerRule]]:
@@ -25,7 +28,7 @@ def chosen(host: Host, policy: Capture, trigger: Trigger) -> Iterator[tuple[Prop
             cleared.
     """
     registered = registered_propagators()
-    for name in policy.triggers.keys() - registered.keys():
+    for name in (name for name in policy.triggers if name not in registered):
         raise _unusable("triggers", name, "is not registered", registered)
     named = isinstance(policy.propagators, tuple)
     for name in registered if policy.propagators == "auto" else _listed(host, policy, registered):
@@ -47,8 +50,9 @@ def _listed(host: Host, policy: Capture, registered: Mapping[str, Propagator]) -
 
 
 def _rule(propagator: Propagator, policy: Capture, trigger: Trigger) -> TriggerRule:
-    own = propagator.on_trigger if isinstance(propagator, SupportsTriggers) else {}
-    return policy.triggers.get(propagator.name, {}).get(trigger) or own.get(trigger, "propagate")
+    # Not isinstance(): asking a protocol takes microseconds, for each propagator of each job.
+    own: Mapping[Trigger, TriggerRule] = getattr(propagator, "on_trigger", _NO_RULES)
+    return policy.triggers.get(propagator.name, own).get(trigger) or own.get(trigger, "propagate")
 
 
 def _unusable(what: str, name: str, reason: str, registered: Mapping[str, Propagator]) -> ConfigError:

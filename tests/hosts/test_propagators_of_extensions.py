@@ -11,13 +11,12 @@ import flask_babel
 import flask_login
 import pytest
 import structlog
-from support.extensions_app import create_app, look, tenant
+from support.extensions_app import look, tenant
+from support.site import TOKEN, Site, of_user
 
-from ctxjobs import Capture, Snapshot, capture, run_in_context
+from ctxjobs import Capture, capture, run_in_context
 from ctxjobs.errors import ConfigError, PropagatorMissingError, UserGoneError
 from ctxjobs.registry import registry
-
-TOKEN = {"Authorization": "Bearer SECRET-8"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,39 +29,9 @@ def own_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-class Site:
-    """An app, a browser, and what the last view saw and captured."""
-
-    def __init__(self, **config: Any) -> None:
-        self.app = create_app(**config)
-        self.client = self.app.test_client()
-        self.seen: dict[str, Any] = {}
-
-    def take(
-        self, url: str = "/", policy: Capture | None = None, first: Any = int, **options: Any
-    ) -> Snapshot:
-        """What a view at *url* captures."""
-        taken: list[Snapshot] = []
-
-        def view() -> str:
-            first()
-            taken.append(capture(policy))
-            self.seen = look()
-            return "taken"
-
-        self.app.extensions["tests.view"] = view
-        response = self.client.get(url, **options)
-        assert response.status_code == 200
-        return taken[0]
-
-
 @pytest.fixture
 def site() -> Site:
     return Site()
-
-
-def of_user(snapshot: Snapshot) -> Any:
-    return run_in_context(snapshot, lambda: flask_login.current_user.get_id())
 
 
 # --- Together -------------------------------------------------------------------------------

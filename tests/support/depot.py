@@ -126,4 +126,9 @@ def name_of_app() -> str:
     return current_app.name
 
 
+def tenant_on_g() -> str:
+    tenant: str = g.tenant
+    return tenant
+
+
 note_again = note

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,6 +15,7 @@ from ctxjobs import CtxJobs, job, register_propagator
 from ctxjobs.propagators import ContextVarPropagator
 
 SECRET_PASSWORD_HASH = "SECRET-hash"
+USERS: Mapping[str, Iterable[str]] = {"7": (), "8": ()}
 
 tenant: ContextVar[Any] = ContextVar("tests.tenant")
 register_propagator(ContextVarPropagator("tests.tenant", tenant))
@@ -22,8 +24,9 @@ register_propagator(ContextVarPropagator("tests.tenant", tenant))
 class User(flask_login.UserMixin):
     """A user with what must not travel."""
 
-    def __init__(self, user_id: str) -> None:
+    def __init__(self, user_id: str, roles: Iterable[str] = ()) -> None:
         self.id = user_id
+        self.roles = set(roles)
         self.password_hash = SECRET_PASSWORD_HASH
 
 
@@ -44,13 +47,23 @@ def look_in_job() -> dict[str, Any]:
     return look()
 
 
-def create_app(**config: Any) -> flask.Flask:
-    """An app whose users log in by session or by token, with a locale by header."""
+def create_app(
+    roles: Mapping[str, Iterable[str]] = USERS, *, stamped: bool = False, **config: Any
+) -> flask.Flask:
+    """An app whose users log in by session or by token, with a locale by header.
+
+    Args:
+        roles: For each user the roles.
+        stamped: Make the stamp of a user of the roles.
+        config: More of the app's configuration.
+    """
     app = flask.Flask("extensions")
     app.config.update(
         {"SECRET_KEY": "k" * 32, "SESSION_PROTECTION": "strong", "PROPAGATE_EXCEPTIONS": True, **config}
     )
-    users = {"7": User("7"), "8": User("8")}
+    if stamped:
+        app.config["CTXJOBS_USER_STAMP"] = lambda user: user.roles
+    users = {user_id: User(user_id, theirs) for user_id, theirs in roles.items()}
     app.extensions["tests.users"] = users  # the database of this app
     manager = flask_login.LoginManager(app)
     manager.user_loader(users.get)

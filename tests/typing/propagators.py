@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from ctxjobs.propagators import ContextVarPropagator, Propagator
+from ctxjobs.propagators import (
+    ContextVarPropagator,
+    Propagator,
+    SupportsClear,
+    SupportsOverride,
+    SupportsPolicy,
+)
 from ctxjobs.propagators.babel import BabelPropagator
 from ctxjobs.propagators.login import LoginPropagator
 from ctxjobs.propagators.structlog import StructlogPropagator
@@ -16,3 +22,15 @@ propagators: tuple[Propagator, ...] = (
     StructlogPropagator(),
     ContextVarPropagator("variable", variable),
 )
+can_be_cleared: tuple[SupportsClear, ...] = (
+    LoginPropagator(),
+    BabelPropagator(),
+    StructlogPropagator(),
+    ContextVarPropagator("variable", variable),
+)
+can_be_said: tuple[SupportsOverride, ...] = (
+    LoginPropagator(),
+    BabelPropagator(),
+    ContextVarPropagator("variable", variable),
+)
+know_the_policy: tuple[SupportsPolicy, ...] = (LoginPropagator(),)

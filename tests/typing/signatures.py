@@ -13,7 +13,7 @@ from rq.job import Job
 from typing_extensions import assert_type
 
 import ctxjobs
-from ctxjobs import CtxJobs
+from ctxjobs import CtxJobs, Override
 
 jobs = CtxJobs()
 
@@ -55,3 +55,5 @@ def enqueue_takes_the_functions_arguments() -> None:
 def options_are_known_by_name() -> None:
     bare.options(que="low")  # type: ignore[call-arg]
     bare.options(timeout=[])  # type: ignore[arg-type]
+    bare.options(context=Override(user=1, g={"a": 1}, colour="red")).enqueue(1)
+    bare.options(context={"user": 1})  # type: ignore[arg-type]

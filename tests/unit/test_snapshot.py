@@ -37,6 +37,9 @@ snapshots = st.builds(
     skipped=st.dictionaries(names, names, max_size=3),
     left_out=st.dictionaries(names, st.lists(names, max_size=3).map(tuple), max_size=3),
     propagators=st.dictionaries(names, encoded, max_size=3),
+    cleared=st.lists(names, max_size=3).map(tuple),
+    overrides=st.lists(names, max_size=3).map(tuple),
+    system=st.lists(names, max_size=3).map(tuple),
 )
 
 
@@ -68,6 +71,7 @@ def test_anything_else_is_a_decode_error(data: Any) -> None:
         ({"lineage": [1, 2, 3, 4]}, "not the shape that ctxjobs writes"),
         ({"propagators": [1]}, "not the shape that ctxjobs writes"),
         ({"g": [1]}, "not the shape that ctxjobs writes"),
+        ({"overrides": [["db"]]}, "not the shape that ctxjobs writes"),
         ({"left_out": {"g": [["db"]]}}, "not the shape that ctxjobs writes"),
     ],
 )
