@@ -10,6 +10,7 @@ from typing import Any
 from ctxjobs import codec
 from ctxjobs.errors import ContextMismatchError
 from ctxjobs.hosts import ContextStack
+from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import capture, run_in_context
 from ctxjobs.snapshot import RequestData, Snapshot
@@ -59,6 +60,18 @@ class RestoringConformance(HostHarness):
         app = self.app()
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
             self.round_trip(app, "/7/x", method=method)
+
+    def test_a_request_is_made_where_one_is_said(self) -> None:
+        """It has the URL that was said, matches its route, and has an empty session."""
+        app = self.app()
+        with self.app_context(app):
+            snapshot = capture(context=Override(request="/7/x?q=1"))
+
+        def look() -> tuple[Any, ...]:
+            request = self.web.request
+            return request.path, request.args["q"], request.endpoint is not None, dict(self.web.session)
+
+        assert run_in_context(snapshot, look) == ("/7/x", "1", True, {})
 
     def test_a_request_without_its_body_is_empty(self) -> None:
         """A body that did not travel is empty, of length 0; reading it does not wait for a client."""
