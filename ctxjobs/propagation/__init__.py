@@ -7,8 +7,7 @@ Brings hosts, propagators, policy and registry together. May import all of these
 from __future__ import annotations
 
 from ctxjobs.propagation.capturing import Prepared, capture, prepare
-from ctxjobs.propagation.overriding import system_snapshot
-from ctxjobs.propagation.restoring import restore, run_in_context, run_job
+from ctxjobs.propagation.restoring import restore, run_in_context, run_job, system_snapshot
 from ctxjobs.running import RunningJob, current_job
 
 __all__ = [

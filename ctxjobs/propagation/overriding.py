@@ -43,16 +43,11 @@ def overridden(snapshot: Snapshot, app: BoundApp, policy: Capture, override: Ove
             "options(context=...)", f"expected a ctxjobs.Override, got {type(override).__name__}."
         )
     if snapshot.trigger in _SYSTEM_TRIGGERS:
-        snapshot = _filled(snapshot, app, policy)
+        snapshot = filled(snapshot, app, policy)
     return snapshot if override is None else _changed(snapshot, app.host, policy, override)
 
 
-def system_snapshot(app: BoundApp) -> Snapshot:
-    """What a job runs in that was enqueued in no context of *app*: its system context."""
-    return _filled(Snapshot(app.id), app, app.capture)
-
-
-def _filled(snapshot: Snapshot, app: BoundApp, policy: Capture) -> Snapshot:
+def filled(snapshot: Snapshot, app: BoundApp, policy: Capture) -> Snapshot:
     """What the system context has and *snapshot* has not; what was cleared stays cleared."""
     system = app.settings.system_context
     if system is None:
@@ -65,8 +60,8 @@ def _filled(snapshot: Snapshot, app: BoundApp, policy: Capture) -> Snapshot:
         session=_missing(system.session, snapshot.session or {}),
         **_missing(system.values, settled),
     )
-    filled = _changed(snapshot, app.host, policy, missing)
-    return replace(filled, system=filled.overrides, overrides=())
+    changed = _changed(snapshot, app.host, policy, missing)
+    return replace(changed, system=changed.overrides, overrides=())
 
 
 def _missing(said: Mapping[str, Any], there: Collection[str]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import ContextError
 from ctxjobs.hosts import ContextStack, context_vars, run_clean
 from ctxjobs.hosts.misses import Misses
+from ctxjobs.propagation.overriding import filled
 from ctxjobs.propagators import cleared_variables, propagated_scopes
-from ctxjobs.registry import registry
+from ctxjobs.registry import BoundApp, registry
 from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Snapshot
 
@@ -39,12 +40,25 @@ def restore(snapshot: Snapshot) -> ContextStack:
     return _stack(snapshot, None)
 
 
-def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
-    app = registry.apps.get(snapshot.app_id)
+def system_snapshot(app_id: str) -> Snapshot:
+    """What a job of the app runs in that was enqueued in no context at all: its system context.
+
+    Raises:
+        ContextError: The app is not bound in this process.
+    """
+    app = _bound(app_id)
+    return filled(Snapshot(app_id), app, app.capture)
+
+
+def _bound(app_id: str) -> BoundApp:
+    app = registry.apps.get(app_id)
     if app is None:
-        raise ContextError(
-            f"App {snapshot.app_id!r} is not bound in this process. Import it, and call CtxJobs(app)."
-        )
+        raise ContextError(f"App {app_id!r} is not bound in this process. Import it, and call CtxJobs(app).")
+    return app
+
+
+def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
+    app = _bound(snapshot.app_id)
     scopes = partial(propagated_scopes, app.host, snapshot)
     misses = Misses(snapshot, "-" if job is None else job.id)
     return ContextStack(app.host, snapshot, scopes=scopes, misses=misses)

@@ -59,7 +59,7 @@ class WorkerJob(ContextJob):
             raise refusal
         if self.system_app is None:
             return self.execute_plain()
-        return run_job(self, system_snapshot(registry.apps[self.system_app]), self.execute_plain)
+        return run_job(self, system_snapshot(self.system_app), self.execute_plain)
 
 
 def worker_job(allow_plain: Sequence[str], system_app: str) -> type[WorkerJob]:
