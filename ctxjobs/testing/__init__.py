@@ -1,16 +1,18 @@
 """What tests of users and of third parties import; nothing of it is needed to run jobs.
 
-:class:`HostConformance` is what a host must do, as tests. It imports no test framework; pytest runs it.
+:class:`HostConformance` is what a host must do, as tests, and :class:`PropagationMatrix` what a
+propagator must. They import no test framework; pytest runs them.
 """
 
 from __future__ import annotations
 
 from ctxjobs.testing.isolation import IsolationConformance
+from ctxjobs.testing.matrix import PropagationMatrix
 from ctxjobs.testing.reading import ReadingConformance
 from ctxjobs.testing.restoring import RestoringConformance
 from ctxjobs.testing.unwinding import UnwindingConformance
 
-__all__ = ["HostConformance"]
+__all__ = ["HostConformance", "PropagationMatrix"]
 
 
 class HostConformance(ReadingConformance, RestoringConformance, UnwindingConformance, IsolationConformance):
