@@ -162,10 +162,10 @@ class Flawed:
     essential = True
 
     def wanted(self, host: Host) -> bool:
-        return bool(SHARED)
+        return "flawed" in host.app.extensions  # type: ignore[attr-defined]  # both kinds of app have them
 
     def capture(self, active: Active) -> Any:
-        return SHARED[-1]
+        return SHARED[-1] if SHARED else None
 
     def restore(self, value: Any, active: Active) -> None:
         SHARED.append(value)  # and nobody takes it away
@@ -177,6 +177,7 @@ class _Flawed(PropagationMatrix):
     def make_app(self) -> Any:
         app = ctxjobs.App("matrix")
         app.secret_key = "k" * 32
+        app.extensions["flawed"] = True
         return app
 
     @contextmanager
