@@ -1,7 +1,7 @@
 """``ContextExecutor``: threads whose work runs in a copy of the contexts that submitted it.
 
 The same rules as for a job, without a queue in between: what is pushed, and how it is unwound, is in
-:mod:`ctxjobs.hosts`. May import that and below; knows no RQ, and needs no app to be bound.
+:mod:`ctxjobs.hosts`. May import propagators and below; knows no RQ, and needs no app to be bound.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from ctxjobs.errors import ConfigError
 from ctxjobs.hosts import ContextStack, active_hosts, context_vars, run_clean
+from ctxjobs.propagators import take_for_thread
 
 _log = logging.getLogger("ctxjobs")
 
@@ -35,6 +36,7 @@ class ContextExecutor(Executor):
     - ``request`` is a new one of the same method, URL, address and headers. It has the body or the form
       if the submitter had read it; no uploaded files, nor what was set on the request object.
     - ``session`` is a copy to read; nothing saves it.
+    - Users, locales and what else a propagator calls essential are put back as in a job.
     - Other context variables, those of logging and tracing, have the submitter's values.
 
     Neither before_request nor after_request functions run.
@@ -70,11 +72,12 @@ class ContextExecutor(Executor):
 
         Raises:
             RuntimeError: The executor was shut down.
+            UnencodableValueError, ValueLimitError: The value of a propagator does not encode.
         """
         stacks = []
         for host, active in active_hosts():
             copy = host.copy(active)
-            stacks.append(ContextStack(host, copy.snapshot, copy.fill))
+            stacks.append(ContextStack(host, copy.snapshot, copy.fill, take_for_thread(host, active)))
         variables = run_clean(context_vars(), copy_context)  # the submitter's, without its contexts
         return self._executor.submit(variables.run, _run, stacks, partial(fn, *args, **kwargs))
 

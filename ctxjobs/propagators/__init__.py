@@ -3,7 +3,7 @@
 One file per library, none of which is imported here: a propagator is active only where the app uses
 its library, and finds it loaded. The package may import hosts and the floors of values; it knows no job.
 Its files: ``base`` (protocols and registry), ``rules`` (who takes part), ``carrying`` (take and put back),
-``identity`` (users that went stale), and the propagators.
+``threads``, ``identity`` (users that went stale), and the propagators.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ctxjobs.propagators.context_var import ContextVarPropagator
 from ctxjobs.propagators.identity import Identity
 from ctxjobs.propagators.login import LoginPropagator
 from ctxjobs.propagators.structlog import StructlogPropagator
+from ctxjobs.propagators.threads import take_for_thread
 
 __all__ = [
     "ContextVarPropagator",
@@ -36,6 +37,7 @@ __all__ = [
     "cleared_variables",
     "propagated_scopes",
     "register_propagator",
+    "take_for_thread",
     "take_propagated",
 ]
 
