@@ -1,4 +1,4 @@
-"""Run one coroutine to its end, from synchronous code.
+"""Coroutines in synchronous code: run one to its end; mark a function that returns them.
 
 May import nothing of ctxjobs. Knows nothing of contexts: a task starts with a copy of the caller's
 context variables, so contexts pushed by the caller are active inside.
@@ -7,8 +7,9 @@ context variables, so contexts pushed by the caller are active inside.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _log = logging.getLogger("ctxjobs")
@@ -34,3 +35,11 @@ async def _main(coroutine: Coroutine[Any, Any, _T]) -> _T:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:  # asyncio.run cancels them and waits for their end
             _log.warning("task %r was left running, and is cancelled", task.get_name())
+
+
+def mark_coroutine_function(function: Callable[..., Any]) -> None:
+    """Calls of *function* return coroutines, though it is none itself; tell those who ask."""
+    if mark := getattr(inspect, "markcoroutinefunction", None):  # Python 3.12
+        mark(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - what asyncio looks for

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ctxjobs import rqcompat
-from ctxjobs.errors import ArgumentsError, NotAJobError, UnknownFunctionError
+from ctxjobs.errors import ArgumentsError, ConfigError, NotAJobError, UnknownFunctionError
 from ctxjobs.registry import RegisteredFunction, registry, short_traceback
 
 
@@ -44,6 +44,20 @@ def check_call(function: RegisteredFunction, args: Sequence[Any], kwargs: Mappin
         function.signature.bind(*args, **kwargs)
     except TypeError as exc:
         raise ArgumentsError(function.path, str(exc)) from exc
+
+
+def call_arguments(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of one of the calls that ``enqueue_many`` was given.
+
+    Raises:
+        ConfigError: It is neither a tuple nor a mapping.
+    """
+    if isinstance(call, Mapping):
+        return (), dict(call)
+    if isinstance(call, tuple | list):
+        return tuple(call), {}
+    wanted = "for each job a tuple of its positional arguments, or a mapping of its keyword arguments"
+    raise ConfigError("enqueue_many(...)", f"expected {wanted}; got {type(call).__name__}.")
 
 
 def check_callback(name: str, callback: Any) -> None:

@@ -18,14 +18,17 @@ from rq.group import Group
 from rq.job import Dependency, Job, JobStatus
 
 from ctxjobs import rqcompat
-from ctxjobs.connection import connection_of, translated
+from ctxjobs.connection import translated
+from ctxjobs.coroutines import mark_coroutine_function
 from ctxjobs.errors import ConfigError, NotAJobError
+from ctxjobs.functions import call_arguments
 from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import Prepared, current_job, prepare
 from ctxjobs.registry import BoundApp, registry
 from ctxjobs.rqjob import ContextJob, Queue, prepared_with
 from ctxjobs.stock import run_stored, stored_job
+from ctxjobs.timing import After, queue_for
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -42,11 +45,12 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Options(TypedDict, total=False):
-    """How a job is enqueued; names and units are RQ's, but for ``capture``, ``context`` and ``queue``."""
+    """How a job is enqueued; names and units are RQ's, but for the first four."""
 
     queue: str
     capture: Capture
     context: Override
+    after: After
     timeout: int | str | None
     result_ttl: int | None
     ttl: int | None
@@ -85,9 +89,10 @@ class Enqueuer(Generic[P]):
         """The same job, enqueued with other options.
 
         Args:
-            options: ``queue`` (its name), ``capture`` (a :class:`~ctxjobs.Capture`) and ``context`` (an
-                :class:`~ctxjobs.Override`: values in place of what is captured); all others are RQ's, with
-                RQ's names, units and defaults.
+            options: ``queue`` (its name), ``capture`` (a :class:`~ctxjobs.Capture`), ``context`` (an
+                :class:`~ctxjobs.Override`: values in place of what is captured) and ``after`` (when it is
+                pushed: ``"now"``, ``"commit"`` or ``"response"``); all others are RQ's, with RQ's names,
+                units and defaults.
         """
         return Enqueuer(self._path, self._apps, {**self._options, **options})
 
@@ -99,13 +104,14 @@ class Enqueuer(Generic[P]):
             kwargs: The function's keyword arguments.
 
         Returns:
-            RQ's Job.
+            RQ's Job. One that waits for a commit or a response has its id, and is not in Redis yet.
 
         Raises:
             UnencodableValueError: An argument, or a value that the policy names, does not encode.
             UnboundJobError: No app's context is active, and the job is not bound to an app.
             SnapshotTooLargeError: The context takes more bytes than allowed.
             RedisUnavailableError: Redis does not answer; the job was not enqueued.
+            ConfigError: It is to wait for a commit or a response, and there is none to wait for here.
         """
         if self._options.get("group") is not None:
             return self._push([(args, kwargs)])[0]
@@ -152,7 +158,7 @@ class Enqueuer(Generic[P]):
         Returns:
             RQ's Jobs, those without dependencies first.
         """
-        return self._push(_arguments(call) for call in calls)
+        return self._push(call_arguments(call) for call in calls)
 
     def _push(self, calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]) -> list[ContextJob]:
         group, pipeline = self._options.get("group"), self._options.get("pipeline")
@@ -162,12 +168,10 @@ class Enqueuer(Generic[P]):
             options.pop("pipeline", None)
             data = [queue.prepare_data(self._path, args, kwargs, **options) for args, kwargs in calls]
             if not data:
-                jobs = []
-            elif group is None:
-                jobs = queue.enqueue_many(data, pipeline=pipeline)
-            else:
-                jobs = group.enqueue_many(queue, data, pipeline=pipeline)
-        return cast("list[ContextJob]", jobs)
+                return []
+            if group is None:
+                return cast("list[ContextJob]", queue.enqueue_many(data, pipeline=pipeline))
+            return cast("list[ContextJob]", group.enqueue_many(queue, data, pipeline=pipeline))
 
     def prepare(self) -> Prepared:
         """Capture for one job."""
@@ -177,11 +181,11 @@ class Enqueuer(Generic[P]):
     def _queue(self) -> Iterator[tuple[Queue, dict[str, Any]]]:
         """The queue to use, with the snapshot for what is enqueued there, and RQ's own options."""
         prepared = self.prepare()
-        own = ("queue", "capture", "context", "group")
+        own = ("queue", "capture", "context", "group", "after")
         options = {name: value for name, value in self._options.items() if name not in own}
         name = self._options.get("queue") or prepared.app.settings.queue
         with prepared_with(prepared), translated(prepared.app):
-            yield Queue(name, connection=connection_of(prepared.app)), options
+            yield queue_for(prepared.app, name, self._options), options
 
 
 class JobFunction(Protocol[P, R_co]):
@@ -267,15 +271,6 @@ def decorate(
     return _wrap(func, Enqueuer(f"{func.__module__}.{func.__qualname__}", apps, cast("Options", options)))
 
 
-def _arguments(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(call, Mapping):
-        return (), dict(call)
-    if isinstance(call, tuple | list):
-        return tuple(call), {}
-    wanted = "for each job a tuple of its positional arguments, or a mapping of its keyword arguments"
-    raise ConfigError("enqueue_many(...)", f"expected {wanted}; got {type(call).__name__}.")
-
-
 def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
     path = f"{func.__module__}.{func.__qualname__}"
 
@@ -285,7 +280,7 @@ def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
         return func(*args, **kwargs) if stored is None else run_stored(stored)
 
     if inspect.iscoroutinefunction(func):
-        _mark_coroutine_function(wrapper)
+        mark_coroutine_function(wrapper)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     signature = inspect.signature(func)
     vars(wrapper).update(
@@ -302,13 +297,3 @@ def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
     )
     registry.functions[path] = cast("JobFunction[Any, Any]", wrapper)
     return wrapper
-
-
-def _mark_coroutine_function(wrapper: Callable[..., Any]) -> None:
-    """Calls of *wrapper* return coroutines; tell those who ask."""
-    if mark := getattr(inspect, "markcoroutinefunction", None):  # Python 3.12
-        mark(wrapper)
-    else:
-        import asyncio.coroutines
-
-        wrapper._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from rq.job import Job, Retry
 
 from ctxjobs import codec, rqcompat
 from ctxjobs.errors import ConfigError
+from ctxjobs.propagators import after_fork
 from ctxjobs.registry import load_apps, registry
 from ctxjobs.rqjob import ContextJob
+
+#: The process that imported this, and perhaps an app; RQ's worker forks one for each job.
+_PARENT_PID: Final = os.getpid()
 
 
 def stored_job(path: str) -> Job | None:
@@ -28,6 +32,7 @@ def stored_job(path: str) -> Job | None:
 
 def run_stored(stored: Job) -> Any:
     """Run *stored* in its contexts, from what Redis holds and not from what RQ decoded."""
+    _be_forked(os.getpid())
     if specs := os.environ.get("CTXJOBS_APP"):
         _load_once(specs)
     elif not registry.apps:
@@ -42,6 +47,12 @@ def run_stored(stored: Job) -> Any:
     finally:
         stored.get_meta()  # RQ writes the meta of its own Job at a retry: with what the function has saved
     return result if isinstance(result, Retry) else codec.encode(result, "result")
+
+
+@functools.cache
+def _be_forked(pid: int) -> None:
+    if pid != _PARENT_PID:
+        after_fork(app.host for app in registry.apps.values())
 
 
 @functools.cache

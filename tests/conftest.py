@@ -1,7 +1,7 @@
-"""What every test may use: a Redis of its own, and an environment that no shell has touched.
+"""What every test may use: a Redis and a PostgreSQL of its own, an environment that no shell has touched.
 
-The server is an embedded one, started for the run; a Redis that happens to listen on port 6379 is
-never used and never flushed.
+The servers are started for the run. A Redis or PostgreSQL that happens to run on this machine is never used
+and never flushed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from support.postgres import find_programs, running_postgres
 
 from ctxjobs.embedded import EmbeddedRedis
 
@@ -37,3 +38,15 @@ def redis_connection(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
         yield connection
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """SQLAlchemy's URL of a private PostgreSQL that lives as long as the run."""
+    programs = find_programs()
+    if programs is None and os.environ.get("CI") == "true":
+        pytest.fail("PostgreSQL is not installed, and CI has to test with it: apt-get install postgresql")
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed; Debian's package is 'postgresql'")
+    with running_postgres(programs) as url:
+        yield url

@@ -130,6 +130,10 @@ class Host(Protocol):
         """What a job did to its contexts that has no effect, such as writing to the session."""
         ...
 
+    def response_signals(self) -> tuple[Any, Any]:
+        """The signals that Flask calls ``request_finished`` and ``got_request_exception``."""
+        ...
+
     def left_behind(self, own: Sequence[Layer]) -> Layer | None:
         """The innermost active context that is not one of *own*."""
         ...

@@ -45,6 +45,10 @@ class FlaskHost(WerkzeugHost):
         functions: Sequence[Any] = context._after_request_functions  # noqa: SLF001 - Flask has no other way in
         return functions
 
+    def response_signals(self) -> tuple[Any, Any]:
+        """Flask's."""
+        return flask.request_finished, flask.got_request_exception
+
     def preset_session(self, context: Any, session: Any) -> None:
         """Set the attribute that the push looks at."""
         setattr(context, "_session" if "_session" in vars(context) else "session", session)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ctxjobs.hosts.werkzeug import WerkzeugHost
 from ctxjobs.native import globals as native_globals
+from ctxjobs.native import signals
 from ctxjobs.native.app import App
 from ctxjobs.native.sessions import SecureCookieSession
 
@@ -36,6 +37,10 @@ class NativeHost(WerkzeugHost):
         """The functions for the response."""
         functions: Sequence[Any] = context.after_functions
         return functions
+
+    def response_signals(self) -> tuple[Any, Any]:
+        """The native ones."""
+        return signals.request_finished, signals.got_request_exception
 
     def preset_session(self, context: Any, session: Any) -> None:
         """Set what the push would otherwise open."""

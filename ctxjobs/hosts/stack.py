@@ -5,8 +5,9 @@ knows no framework.
 
 The rules, each paid for by somebody: a push that fails half-way leaves nothing active; contexts that
 the job pushed and left are popped first, then the scopes inside the contexts are left; every own
-context is popped, whatever another one's teardown raises; all of them get the job's exception, and none
-of them can replace it; teardown errors after a success are an error.
+context is popped, whatever another one's teardown raises; the scopes around the contexts are left last; all
+of them get the job's exception, and none of them can replace it; teardown errors after a success are an
+error.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class ContextStack:
         scopes: Gives the scopes to enter once the contexts are pushed, one at a time. None of them can
             suppress the job's exception; what one raises at its exit counts as a teardown error.
         misses: Tells the job of what the capture policy left out; None tells nothing.
+        around: Gives, for the outermost context, the scopes to enter before it is pushed. They are left
+            after everything else; otherwise as *scopes*.
 
     Attributes:
         leaks: What the job left behind, filled at exit; each entry is a sentence.
@@ -50,16 +53,19 @@ class ContextStack:
         fill: Callable[[Sequence[Layer]], None] | None = None,
         scopes: Callable[[], Iterable[AbstractContextManager[Any]]] = tuple,
         misses: Misses | None = None,
+        around: Callable[[Layer], Iterable[AbstractContextManager[Any]]] = lambda context: (),
     ) -> None:
         self._host = host
         self._snapshot = snapshot
         self._fill = fill
         self._scopes = scopes
+        self._around = around
         self.misses = misses
         self._layers: Sequence[Layer] = ()
         self._outer: list[Layer] = []
         self._pushed: list[Layer] = []
         self._entered: list[AbstractContextManager[Any]] = []
+        self._surrounding: list[AbstractContextManager[Any]] = []
         self.leaks: list[str] = []
 
     def __enter__(self) -> ContextStack:
@@ -72,13 +78,12 @@ class ContextStack:
                 self._fill(self._layers)
             if self.misses is not None:
                 self._host.guard(self._layers, self.misses)
+            _enter(self._around(self._layers[0]), self._surrounding)
             for layer in self._layers:
                 layer.push()
                 self._pushed.append(layer)
             self._host.check(self._layers, self._snapshot)
-            for scope in self._scopes():
-                scope.__enter__()
-                self._entered.append(scope)
+            _enter(self._scopes(), self._entered)
         except BaseException as exc:
             # A failing push may leave its own context active (Flask, all versions): it counts as foreign.
             _note(exc, self._unwind(exc))
@@ -113,6 +118,8 @@ class ContextStack:
         while self._pushed:
             _pop(self._pushed.pop(), exc, errors)
             self._pop_foreign(exc, errors, leaks)  # the same one, if the job pushed it once more
+        while self._surrounding:
+            _leave(self._surrounding.pop(), exc, errors)
         return errors
 
     def _pop_foreign(
@@ -154,6 +161,12 @@ def _pop(layer: Layer, exc: BaseException | None, errors: list[BaseException]) -
     else:
         return True
     return False
+
+
+def _enter(scopes: Iterable[AbstractContextManager[Any]], entered: list[AbstractContextManager[Any]]) -> None:
+    for scope in scopes:
+        scope.__enter__()
+        entered.append(scope)
 
 
 def _leave(

@@ -16,7 +16,7 @@ from ctxjobs.errors import ContextError
 from ctxjobs.hosts import ContextStack, context_vars, run_clean
 from ctxjobs.hosts.misses import Misses
 from ctxjobs.propagation.overriding import filled
-from ctxjobs.propagators import cleared_variables, propagated_scopes
+from ctxjobs.propagators import cleared_variables, propagated_scopes, scopes_around
 from ctxjobs.registry import BoundApp, registry
 from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Snapshot
@@ -61,7 +61,8 @@ def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
     app = _bound(snapshot.app_id)
     scopes = partial(propagated_scopes, app.host, snapshot)
     misses = Misses(snapshot, "-" if job is None else job.id)
-    return ContextStack(app.host, snapshot, scopes=scopes, misses=misses)
+    around = partial(scopes_around, app.host)
+    return ContextStack(app.host, snapshot, scopes=scopes, misses=misses, around=around)
 
 
 def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -7,12 +7,17 @@ from contextvars import ContextVar
 from ctxjobs.propagators import (
     ContextVarPropagator,
     Propagator,
+    SQLAlchemyPropagator,
+    SupportsAfterFork,
+    SupportsAround,
     SupportsClear,
+    SupportsCommit,
     SupportsOverride,
     SupportsPolicy,
 )
 from ctxjobs.propagators.babel import BabelPropagator
 from ctxjobs.propagators.login import LoginPropagator
+from ctxjobs.propagators.sqlalchemy import FlaskSQLAlchemyPropagator
 from ctxjobs.propagators.structlog import StructlogPropagator
 
 variable: ContextVar[str] = ContextVar("variable")
@@ -21,6 +26,8 @@ propagators: tuple[Propagator, ...] = (
     BabelPropagator(),
     StructlogPropagator(),
     ContextVarPropagator("variable", variable),
+    FlaskSQLAlchemyPropagator(),
+    SQLAlchemyPropagator(),
 )
 can_be_cleared: tuple[SupportsClear, ...] = (
     LoginPropagator(),
@@ -34,3 +41,6 @@ can_be_said: tuple[SupportsOverride, ...] = (
     ContextVarPropagator("variable", variable),
 )
 know_the_policy: tuple[SupportsPolicy, ...] = (LoginPropagator(),)
+around: tuple[SupportsAround, ...] = (FlaskSQLAlchemyPropagator(), SQLAlchemyPropagator())
+after_fork: tuple[SupportsAfterFork, ...] = (FlaskSQLAlchemyPropagator(), SQLAlchemyPropagator())
+commit: tuple[SupportsCommit, ...] = (FlaskSQLAlchemyPropagator(), SQLAlchemyPropagator())

@@ -23,7 +23,8 @@ from redis import Redis
 
 from ctxjobs.config import redis_url_from_environment
 from ctxjobs.errors import ConfigError, CtxJobsError
-from ctxjobs.registry import BoundApp, load_apps
+from ctxjobs.propagators import after_fork
+from ctxjobs.registry import BoundApp, load_apps, registry
 from ctxjobs_worker.channel import Channel
 from ctxjobs_worker.options import EXIT_AGAIN, EXIT_NO_APP, EXIT_OK, WorkerOptions
 from ctxjobs_worker.worker import Worker
@@ -136,6 +137,7 @@ def run_child(options: WorkerOptions, system_app: str) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         random.seed()
+        after_fork(app.host for app in registry.apps.values())
         code = _work(options, system_app)
     except BaseException:  # noqa: BLE001 - whatever it was, the supervisor starts another child
         traceback.print_exc()
