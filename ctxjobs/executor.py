@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from ctxjobs.errors import ConfigError
 from ctxjobs.hosts import ContextStack, active_hosts, context_vars, run_clean
-from ctxjobs.propagators import take_for_thread
+from ctxjobs.propagators import scopes_around, take_for_thread
 
 _log = logging.getLogger("ctxjobs")
 
@@ -77,7 +77,8 @@ class ContextExecutor(Executor):
         stacks = []
         for host, active in active_hosts():
             copy = host.copy(active)
-            stacks.append(ContextStack(host, copy.snapshot, copy.fill, take_for_thread(host, active)))
+            scopes, around = take_for_thread(host, active), partial(scopes_around, host)
+            stacks.append(ContextStack(host, copy.snapshot, copy.fill, scopes, around=around))
         variables = run_clean(context_vars(), copy_context)  # the submitter's, without its contexts
         return self._executor.submit(variables.run, _run, stacks, partial(fn, *args, **kwargs))
 

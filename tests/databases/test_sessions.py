@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from support.database_apps import SHOPS, Note, Shop
 
-from ctxjobs import Capture, Snapshot, capture, run_in_context
+from ctxjobs import Capture, ContextExecutor, Snapshot, capture, run_in_context
 from ctxjobs.errors import ConfigError, TeardownError
 from ctxjobs.hosts import host_for
 from ctxjobs.propagators import SQLAlchemyPropagator, after_fork
@@ -160,6 +161,19 @@ def test_a_policy_without_propagators_still_gets_sessions_of_its_own(shop: Shop)
         before, snapshot = shop.session(), capture(Capture(propagators="none"))
         assert run_in_context(snapshot, lambda: shop.session() is before) is False
         assert shop.session() is before
+
+
+def test_calls_of_an_executor_have_sessions_of_their_own(shop: Shop) -> None:
+    """Though they run in one thread, to which a plain session belongs; nothing uncommitted stays."""
+
+    def work(text: str) -> Any:
+        add(shop, text)
+        return shop.session()
+
+    with ContextExecutor(ThreadPoolExecutor(1)) as executor, shop.app.app_context():
+        first, second = [executor.submit(work, text).result() for text in ("first", "second")]
+    assert first is not second
+    assert (shop.committed(), shop.engine.pool.checkedout()) == ([], 0)
 
 
 def test_after_a_fork_engines_connect_anew(shop: Shop) -> None:
