@@ -15,7 +15,7 @@ from rq.exceptions import DuplicateJobError, InvalidJobOperation
 from rq.group import Group
 from rq.job import JobStatus
 from support import database_apps
-from support.database_apps import SHOPS, Note, Shop, echo, enqueue_later
+from support.database_apps import SHOPS, Note, Shop, echo, enqueue_later, see
 from support.working import status, work
 
 from ctxjobs import ContextJob, CtxJobs, Queue
@@ -231,6 +231,20 @@ def test_a_job_in_an_hour(shop: Shop, connection: redis.Redis) -> None:
     job = later.enqueue_in(3600)
     shop.session.commit()
     assert status(connection, job.id) == "scheduled"
+
+
+def test_it_runs_in_the_contexts_of_the_call(shop: Shop, connection: redis.Redis) -> None:
+    """Though it is pushed outside of them, by whoever commits; with one teardown, after it."""
+    ended: list[BaseException | None] = []
+    with shop.app.test_request_context("/orders/7"):
+        database_apps.web().g.tenant = "acme"
+        expected = see()
+        job = see.options(after="commit").enqueue()
+    shop.app.teardown_request(ended.append)
+    database_apps.web().g.tenant = "other"
+    shop.session.commit()
+    work(connection)
+    assert (job.return_value(refresh=True), ended) == (expected, [None])
 
 
 # --- Errors ----------------------------------------------------------------------------------

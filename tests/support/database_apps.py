@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
+import ctxjobs
 from ctxjobs import App, CtxJobs, job, register_propagator
 from ctxjobs.propagators import SQLAlchemyPropagator, base
 
@@ -112,6 +113,11 @@ def _outside(url: str) -> sa.Engine:
     return engine
 
 
+def web() -> Any:
+    """The module with the proxies of the app whose context is active."""
+    return flask if flask.has_app_context() else ctxjobs
+
+
 # --- jobs -----------------------------------------------------------------------------------
 
 
@@ -119,6 +125,12 @@ def _outside(url: str) -> sa.Engine:
 def echo(value: Any = None) -> Any:
     """Do nothing."""
     return value
+
+
+@job
+def see() -> list[str]:
+    """Tenant and path, as they are here."""
+    return [web().g.tenant, web().request.path]
 
 
 @job
