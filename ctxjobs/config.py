@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from ctxjobs.errors import ConfigError
@@ -45,6 +45,8 @@ class Settings:
         max_hops: Longest chain of jobs that enqueue jobs.
         user_stamp: Computes of a user what must not change while a job waits; None means nothing.
         system_context: The :class:`~ctxjobs.Override` for jobs of commands and cron; None means none.
+        inline: Whether jobs run where they are enqueued, without Redis; "raise": and ``enqueue`` raises what
+            a failed job has raised.
     """
 
     redis_url: str | None
@@ -58,6 +60,7 @@ class Settings:
     max_hops: int
     user_stamp: Callable[[Any], Any] | None = None
     system_context: Any = None
+    inline: bool | Literal["raise"] = False
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -86,6 +89,7 @@ class Settings:
             max_hops=read("MAX_HOPS", MAX_HOPS, int),
             user_stamp=_read(config, {}, USER_STAMP, None, _function),
             system_context=config.get(_PREFIX + "SYSTEM_CONTEXT"),
+            inline=read("INLINE", False, _inline),
         )
 
 
@@ -127,6 +131,15 @@ def _function(value: Any) -> Callable[[Any], Any]:
         function: Callable[[Any], Any] = value
         return function
     raise TypeError("give a function that takes a user")
+
+
+def _inline(value: Any) -> bool | Literal["raise"]:
+    words: dict[str, bool | Literal["raise"]] = {"": False, "0": False, "1": True, "raise": "raise"}
+    words.update({"false": False, "true": True})
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError("expected 0, 1 or 'raise'") from None
 
 
 def _key(value: Any) -> str | bytes:

@@ -19,11 +19,13 @@ from ctxjobs.registry import BoundApp
 
 
 def connection_of(app: BoundApp) -> redis.Redis:
-    """The Redis that carries the jobs of *app*.
+    """The Redis that carries the jobs of *app*; in inline mode, its memory.
 
     Raises:
         ConfigError: Nothing names one.
     """
+    if app.memory is not None:
+        return app.memory
     if not app.settings.redis_url:
         raise ConfigError(
             "CTXJOBS_REDIS_URL",
@@ -48,4 +50,6 @@ def translated(app: BoundApp) -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as exc:
+        if app.memory is not None:
+            raise  # an inline job's own
         raise RedisUnavailableError(safe_url(str(app.settings.redis_url)), str(exc)) from exc

@@ -8,33 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-_log = logging.getLogger("ctxjobs")
 _T = TypeVar("_T")
 
 
-def run_coroutine(coroutine: Coroutine[Any, Any, _T]) -> _T:
+def run_coroutine(coroutine: Coroutine[Any, Any, _T], leaks: list[str]) -> _T:
     """Run *coroutine* on an event loop of its own; cancel and name the tasks that it leaves running.
 
     Args:
         coroutine: What to run.
+        leaks: Gets a sentence for each such task.
 
     Returns:
         What it returns.
     """
-    return asyncio.run(_main(coroutine))
+    return asyncio.run(_main(coroutine, leaks))
 
 
-async def _main(coroutine: Coroutine[Any, Any, _T]) -> _T:
+async def _main(coroutine: Coroutine[Any, Any, _T], leaks: list[str]) -> _T:
     try:
         return await coroutine
     finally:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:  # asyncio.run cancels them and waits for their end
-            _log.warning("task %r was left running, and is cancelled", task.get_name())
+            name = getattr(task.get_coro(), "__qualname__", "?")
+            leaks.append(f"it left task {task.get_name()!r} running, which is cancelled ({name})")
 
 
 def mark_coroutine_function(function: Callable[..., Any]) -> None:

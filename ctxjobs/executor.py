@@ -100,7 +100,7 @@ def _run(stacks: Sequence[ContextStack], call: partial[R]) -> R:
             return call()
     finally:
         for stack in stacks:
-            for leak in stack.leaks:
+            for leak in (*stack.leaks, *stack.in_vain):
                 _log.warning(
                     "%s in a ContextExecutor: %s", getattr(call.func, "__qualname__", call.func), leak
                 )

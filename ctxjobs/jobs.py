@@ -24,9 +24,9 @@ from ctxjobs.errors import ConfigError, NotAJobError
 from ctxjobs.functions import call_arguments
 from ctxjobs.override import Override
 from ctxjobs.policy import Capture
-from ctxjobs.propagation import Prepared, current_job, prepare
+from ctxjobs.propagation import Prepared, current_job, prepare, prepared_with
 from ctxjobs.registry import BoundApp, registry
-from ctxjobs.rqjob import ContextJob, Queue, prepared_with
+from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs.stock import run_stored, stored_job
 from ctxjobs.timing import After, queue_for
 

@@ -26,6 +26,7 @@ from ctxjobs.errors import (
     UnboundJobError,
 )
 from ctxjobs.hosts import Active, Host, host_for
+from ctxjobs.memory import MemoryRedis
 from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 
@@ -40,6 +41,7 @@ class BoundApp:
         settings: What it says about its jobs.
         capture: Its capture policy.
         keyring: Its keys.
+        memory: Where its jobs lie in inline mode; None otherwise, for Redis.
     """
 
     id: str
@@ -47,6 +49,7 @@ class BoundApp:
     settings: Settings
     capture: Capture
     keyring: Keyring
+    memory: MemoryRedis | None = None
 
 
 class RegisteredFunction(Protocol):
@@ -183,7 +186,8 @@ def _bound(host: Host) -> BoundApp:
         raise ConfigError(
             "CTXJOBS_SYSTEM_CONTEXT", f"expected a ctxjobs.Override, got {type(system).__name__}"
         )
-    return BoundApp(_app_id(host, settings), host, settings, capture, _keyring(host, settings))
+    memory = MemoryRedis() if settings.inline else None
+    return BoundApp(_app_id(host, settings), host, settings, capture, _keyring(host, settings), memory)
 
 
 def _app_id(host: Host, settings: Settings) -> str:

@@ -11,12 +11,10 @@ envelope that the job was born with, byte for byte (Sidekiq shipped that bug: si
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
-import rq
+from blinker import Signal
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, Retry
 
@@ -30,8 +28,9 @@ from ctxjobs.errors import (
     PlainJobError,
 )
 from ctxjobs.functions import check_call, check_callback, find_function, import_function
+from ctxjobs.inline import InlineQueue
 from ctxjobs.keys import ENVELOPE_FIELD
-from ctxjobs.propagation import Prepared, run_job
+from ctxjobs.propagation import Prepared, prepare_for, run_job
 from ctxjobs.registry import RegisteredFunction, registry
 from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, load_call
 from ctxjobs.snapshot import Snapshot
@@ -40,17 +39,9 @@ rqcompat.register_types()
 
 _log = logging.getLogger("ctxjobs")
 
-_prepared: ContextVar[Prepared | None] = ContextVar("ctxjobs.prepared", default=None)
 
-
-@contextmanager
-def prepared_with(prepared: Prepared) -> Iterator[None]:
-    """Jobs that are made inside this block get *prepared*, instead of a snapshot of their own."""
-    token = _prepared.set(prepared)
-    try:
-        yield
-    finally:
-        _prepared.reset(token)
+#: Sent with each job that is made here, when it is written for the first time: it is being enqueued.
+job_sealed: Final = Signal()
 
 
 class ContextJob(Job):
@@ -61,12 +52,14 @@ class ContextJob(Job):
         refusal: Why this job must not run; None if it may.
         prepared: What was captured for a job that was made here; None for one that was read from Redis.
         due_at: When the job is due, in seconds since the epoch; None means now.
+        leaks: What it left behind when it ran, in sentences.
     """
 
     envelope: Envelope | None = None
     refusal: JobRefusedError | None = None
     prepared: Prepared | None = None
     due_at: float | None = None
+    leaks: Sequence[str] = ()
     _sealed: bytes | None = None
 
     # --- made by the caller ---------------------------------------------------------------
@@ -100,7 +93,9 @@ class ContextJob(Job):
         job = cast("ContextJob", super().create(function.path, args=args, kwargs=kwargs, **options))
         rqcompat.set_call(job, function.path, args or (), kwargs or {}, data)
         job.serializer = ContextSerializer
-        job.prepared = _prepared.get() or function.prepare()
+        job.prepared = prepare_for(function)
+        if job.prepared.app.memory is not None:
+            job.connection = job.prepared.app.memory
         return job
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
@@ -112,6 +107,7 @@ class ContextJob(Job):
             return {name: value for name, value in fields.items() if name in written}
         if self.prepared is not None and self._sealed is None:
             self._sealed = self._seal(self.prepared, fields)
+            job_sealed.send(self)
         if self._sealed is not None:
             fields[ENVELOPE_FIELD] = self._sealed
         return fields
@@ -286,7 +282,7 @@ class ContextJob(Job):
         return lambda *args: self._run_in(snapshot, lambda: callback(*args))
 
 
-class Queue(rq.Queue):
+class Queue(InlineQueue):
     """RQ's Queue; what it enqueues captures its context.
 
     Args:
@@ -300,10 +296,7 @@ class Queue(rq.Queue):
         """As RQ's, in one transaction; a job that is due later expires later."""
         if isinstance(job, ContextJob):
             job.due_at = datetime.timestamp()
-        if unique:
-            return super().schedule_job(job, datetime, pipeline=pipeline, unique=True)
-        rqcompat.schedule(self, job, datetime, pipeline)
-        return job
+        return super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
 
 
 def checked_result(result: Any) -> Any:

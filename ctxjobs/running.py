@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol, cast
 
@@ -11,7 +12,13 @@ from ctxjobs.snapshot import Snapshot
 
 
 class RunningJob(Protocol):
-    """A job, as far as its contexts need it."""
+    """A job, as far as its contexts need it.
+
+    Attributes:
+        leaks: What it left behind so far, in sentences.
+    """
+
+    leaks: Sequence[str]
 
     @property
     def id(self) -> str:

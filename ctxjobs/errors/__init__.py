@@ -34,7 +34,9 @@ from ctxjobs.errors.deployment import (
 from ctxjobs.errors.jobs import (
     ArgumentsError,
     HopLimitError,
+    InlineCommandError,
     JobDroppedError,
+    LeakError,
     NotAJobError,
     UnboundJobError,
 )
@@ -90,8 +92,10 @@ __all__ = [
     "EnvelopeExpiredError",
     "EnvelopeMismatchError",
     "HopLimitError",
+    "InlineCommandError",
     "JobDroppedError",
     "JobRefusedError",
+    "LeakError",
     "NoRedisServerError",
     "NoSecretKeyError",
     "NotAJobError",

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ctxjobs.errors import UnsupportedAppError
 from ctxjobs.hosts.base import Active, Host, Layer
-from ctxjobs.hosts.stack import ContextStack, run_clean
+from ctxjobs.hosts.stack import ContextStack, pop_others, run_clean
 
 __all__ = [
     "Active",
@@ -24,6 +24,7 @@ __all__ = [
     "active_hosts",
     "context_vars",
     "host_for",
+    "pop_others",
     "register_host",
     "run_clean",
 ]

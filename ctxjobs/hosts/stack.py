@@ -43,6 +43,7 @@ class ContextStack:
 
     Attributes:
         leaks: What the job left behind, filled at exit; each entry is a sentence.
+        in_vain: What it did to its contexts that has no effect, likewise.
         misses: As given; knows afterwards what the job has looked for.
     """
 
@@ -67,6 +68,7 @@ class ContextStack:
         self._entered: list[AbstractContextManager[Any]] = []
         self._surrounding: list[AbstractContextManager[Any]] = []
         self.leaks: list[str] = []
+        self.in_vain: list[str] = []
 
     def __enter__(self) -> ContextStack:
         """Push the contexts; if one cannot be pushed, none stays active."""
@@ -99,7 +101,7 @@ class ContextStack:
             TeardownError: The job succeeded and teardown functions raised.
         """
         errors = self._unwind(exc, self.leaks)
-        self.leaks += self._host.written_in_vain(self._layers)
+        self.in_vain += self._host.written_in_vain(self._layers)
         if exc is not None:
             _note(exc, errors)
             return
@@ -134,6 +136,27 @@ class ContextStack:
 
     def _left_behind(self) -> Layer | None:
         return self._host.left_behind([*self._outer, *self._pushed])
+
+
+def pop_others(variables: Sequence[contextvars.ContextVar[Any]], outer: Collection[Any] = ()) -> list[str]:
+    """Pop every context that is still active, of whichever host.
+
+    Args:
+        variables: The variables that hold contexts, of every host.
+        outer: Contexts that may be active.
+
+    Returns:
+        A sentence for each that was popped.
+    """
+    leaks = []
+    for variable in reversed(
+        variables
+    ):  # a request context brings its application context, and takes it along
+        while (layer := variable.get(None)) is not None and not any(layer is one for one in outer):
+            leaks.append(f"it pushed a context and never popped it ({_describe(layer)})")
+            if not _pop(layer, None, []) or variable.get(None) is layer:
+                break  # it dies with this copy of the variables
+    return leaks
 
 
 def run_clean(variables: Collection[contextvars.ContextVar[Any]], func: Callable[[], _T]) -> _T:

@@ -6,7 +6,7 @@ Brings hosts, propagators, policy and registry together. May import all of these
 
 from __future__ import annotations
 
-from ctxjobs.propagation.capturing import Prepared, capture, prepare
+from ctxjobs.propagation.capturing import Prepared, capture, prepare, prepare_for, prepared_with
 from ctxjobs.propagation.restoring import restore, run_in_context, run_job, system_snapshot
 from ctxjobs.running import RunningJob, current_job
 
@@ -16,6 +16,8 @@ __all__ = [
     "capture",
     "current_job",
     "prepare",
+    "prepare_for",
+    "prepared_with",
     "restore",
     "run_in_context",
     "run_job",

@@ -7,7 +7,9 @@ keep. May import all of these; knows no RQ.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from ctxjobs import codec
@@ -26,7 +28,7 @@ from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 from ctxjobs.propagation.overriding import overridden
 from ctxjobs.propagators import take_propagated
-from ctxjobs.registry import BoundApp, choose_app, registry
+from ctxjobs.registry import BoundApp, RegisteredFunction, choose_app, registry
 from ctxjobs.running import cv_job
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot
 from ctxjobs.triggers import Trigger, declared_trigger
@@ -47,6 +49,25 @@ class Prepared:
     snapshot: Snapshot
     encoded: bytes
     max_age_s: float | None
+
+
+cv_prepared: ContextVar[Prepared | None] = ContextVar("ctxjobs.prepared")
+
+
+@contextmanager
+def prepared_with(prepared: Prepared) -> Iterator[None]:
+    """Jobs that are made inside this block get *prepared*, instead of a snapshot of their own."""
+    token = cv_prepared.set(prepared)
+    try:
+        yield
+    finally:
+        cv_prepared.reset(token)
+
+
+def prepare_for(function: RegisteredFunction) -> Prepared:
+    """What a job of *function* gets that is made here: that of :func:`prepared_with`, else its own."""
+    prepared: Prepared | None = cv_prepared.get(None)
+    return function.prepare() if prepared is None else prepared
 
 
 def capture(policy: Capture | None = None, *, context: Override | None = None) -> Snapshot:

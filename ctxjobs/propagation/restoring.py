@@ -13,8 +13,10 @@ from typing import Any
 
 from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import ContextError
-from ctxjobs.hosts import ContextStack, context_vars, run_clean
+from ctxjobs.hosts import ContextStack, context_vars, pop_others, run_clean
 from ctxjobs.hosts.misses import Misses
+from ctxjobs.leaks import leaked
+from ctxjobs.propagation.capturing import cv_prepared
 from ctxjobs.propagation.overriding import filled
 from ctxjobs.propagators import cleared_variables, propagated_scopes, scopes_around
 from ctxjobs.registry import BoundApp, registry
@@ -104,12 +106,22 @@ def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any]) ->
     def inside() -> Any:
         if job is not None:
             cv_job.set(job)
-        with stack:
-            result = call()
-            return run_coroutine(result) if iscoroutine(result) else result
+        try:
+            with stack:
+                result = call()
+                return run_coroutine(result, leaks) if iscoroutine(result) else result
+        finally:
+            leaks.extend([*stack.leaks, *pop_others(variables)])
 
+    leaks: list[str] = []
+    variables = context_vars()
     try:
-        return run_clean((*context_vars(), *cleared_variables(snapshot), cv_job), inside)
+        return run_clean((*variables, *cleared_variables(snapshot), cv_job, cv_prepared), inside)
     finally:
-        for leak in stack.leaks:
-            _log.warning("job %s: %s", "-" if job is None else job.id, leak)
+        job_id = "-" if job is None else job.id
+        if job is not None and leaks:
+            job.leaks = [*job.leaks, *leaks]
+        if leaks:
+            leaked.send(job_id, left=leaks)
+        for text in (*leaks, *stack.in_vain):
+            _log.warning("job %s: %s", job_id, text)

@@ -2,17 +2,19 @@
 
 :class:`HostConformance` is what a host must do, as tests, and :class:`PropagationMatrix` what a
 propagator must. They import no test framework; pytest runs them.
+:class:`EnqueuedJobs` is for tests of apps; the pytest plugin is the package ``ctxjobs_pytest``.
 """
 
 from __future__ import annotations
 
+from ctxjobs.testing.enqueued import EnqueuedJobs
 from ctxjobs.testing.isolation import IsolationConformance
 from ctxjobs.testing.matrix import PropagationMatrix
 from ctxjobs.testing.reading import ReadingConformance
 from ctxjobs.testing.restoring import RestoringConformance
 from ctxjobs.testing.unwinding import UnwindingConformance
 
-__all__ = ["HostConformance", "PropagationMatrix"]
+__all__ = ["EnqueuedJobs", "HostConformance", "PropagationMatrix"]
 
 
 class HostConformance(ReadingConformance, RestoringConformance, UnwindingConformance, IsolationConformance):

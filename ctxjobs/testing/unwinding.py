@@ -174,8 +174,8 @@ class UnwindingConformance(HostHarness):
             stack = ContextStack(self.host(app), snapshot)
             with stack:
                 do()
-            assert len(stack.leaks) == bool(word)
-            assert word in " ".join(stack.leaks)
+            assert len(stack.in_vain) == bool(word)
+            assert word in " ".join(stack.in_vain)
 
     def test_nothing_has_no_effect_without_a_request(self) -> None:
         """In an application context alone there is nothing to be written in vain."""
@@ -183,7 +183,7 @@ class UnwindingConformance(HostHarness):
         stack = ContextStack(self.host(app), Snapshot("conformance"))
         with stack:
             self.web.g.tenant = "acme"
-        assert stack.leaks == []
+        assert stack.in_vain == []
 
 
 def _raise(error: BaseException) -> None:

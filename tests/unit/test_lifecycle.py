@@ -54,6 +54,13 @@ def fleet(phase: Any = "running", running: str = "", pending: str = "", failures
             [Fork(0, FIRST_BACKOFF_S)],
         ),
         (fleet(running="01"), Exited(0, True, 1.0), fleet(running="1"), []),
+        (
+            fleet(running="01", failures=3),
+            Exited(0, False, 1.0, True),
+            fleet("running", "1", "0", 3),
+            [Fork(0)],
+        ),
+        (fleet("draining", "0"), Exited(0, False, 1.0, True), fleet("draining"), [Quit()]),
         (fleet(running="0"), Exited(0, True, 1.0), fleet(), [Quit()]),
         (fleet(running="0", pending="1"), Exited(0, True, 1.0), fleet(pending="1"), []),
         (fleet("draining", "01"), Exited(0, False, 1.0), fleet("draining", "1"), []),

@@ -37,6 +37,14 @@ from ctxjobs_worker.supervisor import Supervisor
     "system context of the first app. May be given several times.",
 )
 @click.option(
+    "--on-leak",
+    type=click.Choice(["log", "recycle", "fail"]),
+    default="log",
+    show_default=True,
+    help="What to do about a job that left a context, thread, task or database session behind, besides "
+    "logging it: replace its child, or fail the job.",
+)
+@click.option(
     "--logging-level",
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
     default="INFO",

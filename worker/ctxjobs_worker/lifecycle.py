@@ -59,11 +59,12 @@ class Forked:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The child in *slot* has ended after *ran_s* seconds; it was *done*, or failed."""
+    """The child in *slot* has ended after *ran_s* seconds: it was *done*, *recycled*, or failed."""
 
     slot: int
     done: bool
     ran_s: float
+    recycled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ def _exited(fleet: Fleet, event: Exited) -> tuple[Fleet, list[Action]]:
     fleet = replace(fleet, running=fleet.running - {event.slot})
     if fleet.phase == "draining" or event.done:
         return fleet, [] if fleet.running or fleet.pending else [Quit()]
+    if event.recycled:  # it has done a job, so this is no loop that has to be slowed down
+        return replace(fleet, pending=fleet.pending | {event.slot}), [Fork(event.slot)]
     failures = 1 if event.ran_s > WELL_AFTER_S else fleet.failures + 1
     fleet = replace(fleet, pending=fleet.pending | {event.slot}, failures=failures)
     return fleet, [Fork(event.slot, backoff_s(failures))]

@@ -26,7 +26,7 @@ from ctxjobs.errors import ConfigError, CtxJobsError
 from ctxjobs.propagators import after_fork
 from ctxjobs.registry import BoundApp, load_apps, registry
 from ctxjobs_worker.channel import Channel
-from ctxjobs_worker.options import EXIT_AGAIN, EXIT_NO_APP, EXIT_OK, WorkerOptions
+from ctxjobs_worker.options import EXIT_AGAIN, EXIT_NO_APP, EXIT_OK, EXIT_RECYCLED, WorkerOptions
 from ctxjobs_worker.worker import Worker
 
 
@@ -153,10 +153,13 @@ def _work(options: WorkerOptions, system_app: str) -> int:
         connection=Redis.from_url(str(options.url)),
         allow_plain=options.allow_plain,
         system_app=system_app,
+        on_leak=options.on_leak,
     )
     worker.listen_for_stop()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     worker.work(burst=options.burst, logging_level=options.logging_level)
+    if worker.is_spoilt:
+        return EXIT_RECYCLED
     return EXIT_OK if worker.is_done else EXIT_AGAIN
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -18,6 +18,10 @@ EXIT_NO_REDIS: Final = 3
 EXIT_NO_APP: Final = 4
 #: A child that ended without being asked to: the supervisor starts another one. From sysexits.h.
 EXIT_AGAIN: Final = 75
+#: A child that a job has spoilt, and that ended in order: the supervisor starts another one at once.
+EXIT_RECYCLED: Final = 79
+
+OnLeak = Literal["log", "recycle", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class WorkerOptions:
         burst: End when the queues are empty.
         with_scheduler: Enqueue scheduled jobs when they are due.
         allow_plain: Patterns of the functions that plain RQ jobs may call.
+        on_leak: What to do about a job that left something behind.
         logging_level: Name of the lowest level that is logged.
     """
 
@@ -42,6 +47,7 @@ class WorkerOptions:
     burst: bool = False
     with_scheduler: bool = False
     allow_plain: tuple[str, ...] = ()
+    on_leak: OnLeak = "log"
     logging_level: str = "INFO"
 
     def to_message(self) -> dict[str, Any]:

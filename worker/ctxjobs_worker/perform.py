@@ -7,15 +7,21 @@ restore: an operator may allow them, by the names of their functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from ctxjobs import rqcompat
-from ctxjobs.errors import PlainJobError
-from ctxjobs.propagation import run_job, system_snapshot
+from ctxjobs.errors import LeakError, PlainJobError
+from ctxjobs.leaks import Watch, leaked
+from ctxjobs.propagation import system_snapshot
 from ctxjobs.registry import registry
 from ctxjobs.rqjob import ContextJob
+from ctxjobs.snapshot import Snapshot
+from ctxjobs_worker.options import OnLeak
+
+_log = logging.getLogger("ctxjobs")
 
 _CALLBACK_FIELDS = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
 
@@ -26,10 +32,12 @@ class WorkerJob(ContextJob):
     Attributes:
         allow_plain: Patterns (``fnmatch``) of the functions that plain RQ jobs may call.
         system_app: Id of the app whose system context plain jobs run in; None runs them as RQ does.
+        on_leak: ``fail``: what returned and left something behind has failed.
     """
 
     allow_plain: ClassVar[Sequence[str]] = ("*",)
     system_app: ClassVar[str | None] = None
+    on_leak: ClassVar[OnLeak] = "log"
 
     def admit_plain(self, fields: Mapping[str, bytes]) -> None:
         """Allow a plain job whose function and callbacks match a pattern.
@@ -59,12 +67,28 @@ class WorkerJob(ContextJob):
             raise refusal
         if self.system_app is None:
             return self.execute_plain()
-        return run_job(self, system_snapshot(self.system_app), self.execute_plain)
+        return self._run_in(system_snapshot(self.system_app), self.execute_plain)
+
+    def _run_in(self, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
+        """As a library runs it; then look for what was left behind."""
+        watch = Watch(app.host.app for app in registry.apps.values())
+        known = len(self.leaks)
+        try:
+            result = super()._run_in(snapshot, call)
+        finally:
+            if left := watch.leaks():
+                leaked.send(self.id, left=left)
+                self.leaks = [*self.leaks, *left]
+            for leak in left:
+                _log.warning("job %s: %s", self.id, leak)
+        if self.on_leak == "fail" and self.leaks[known:]:
+            raise LeakError(self.id, "; ".join(self.leaks[known:]))
+        return result
 
 
-def worker_job(allow_plain: Sequence[str], system_app: str) -> type[WorkerJob]:
+def worker_job(allow_plain: Sequence[str], system_app: str, on_leak: OnLeak = "log") -> type[WorkerJob]:
     """The job class of a worker with these settings; RQ makes the instances."""
-    settings = {"allow_plain": tuple(allow_plain), "system_app": system_app}
+    settings = {"allow_plain": tuple(allow_plain), "system_app": system_app, "on_leak": on_leak}
     return type("WorkerJob", (WorkerJob,), settings)
 
 

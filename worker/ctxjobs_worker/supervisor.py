@@ -25,7 +25,7 @@ from ctxjobs.errors import RedisUnavailableError
 from ctxjobs_worker import lifecycle
 from ctxjobs_worker.channel import Channel
 from ctxjobs_worker.lifecycle import Action, Event, Fleet, Fork, Quit, StartLoader, Terminate, backoff_s
-from ctxjobs_worker.options import EXIT_NO_APP, EXIT_NO_REDIS, EXIT_OK, WorkerOptions
+from ctxjobs_worker.options import EXIT_NO_APP, EXIT_NO_REDIS, EXIT_OK, EXIT_RECYCLED, WorkerOptions
 from ctxjobs_worker.scheduling import Scheduling
 
 _log = logging.getLogger("ctxjobs.worker")
@@ -130,11 +130,13 @@ class Supervisor:
 
     def _on_exited(self, message: dict[str, Any]) -> None:
         slot, code = message["slot"], message["code"]
-        done = code == EXIT_OK
-        if not done and self._fleet.phase != "draining":
+        done, recycled = code == EXIT_OK, code == EXIT_RECYCLED
+        if recycled:
+            _log.info("child %d was left unclean by its job; starting another one", message["pid"])
+        elif not done and self._fleet.phase != "draining":
             _log.warning("child %d ended with %s; starting another one", message["pid"], _ending(code))
         ran_s = time.monotonic() - self._born.pop(slot, time.monotonic())
-        self._happen(lifecycle.Exited(slot, done, ran_s))
+        self._happen(lifecycle.Exited(slot, done, ran_s, recycled))
 
     def _happen(self, event: Event) -> None:
         self._fleet, actions = lifecycle.decide(self._fleet, event)

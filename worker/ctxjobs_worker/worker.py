@@ -21,6 +21,7 @@ from rq.utils import get_version
 from rq.worker import SimpleWorker, WorkerStatus
 
 from ctxjobs.rqjob import Queue
+from ctxjobs_worker.options import OnLeak
 from ctxjobs_worker.perform import WorkerJob, worker_job
 
 #: How long one wait for a job blocks; also the longest time until a stop is noticed.
@@ -42,20 +43,32 @@ class Worker(SimpleWorker):
         allow_plain: Patterns of the functions that plain RQ jobs may call; None allows all of them,
             without contexts.
         system_app: Id of the app whose system context plain jobs run in; needed with *allow_plain*.
+        on_leak: What to do about a job that left something behind: ``log`` it, also end after it to be
+            replaced (``recycle``), or also ``fail`` it.
         kwargs: As for RQ's worker.
+
+    Attributes:
+        is_spoilt: Whether the loop ended because a job left something behind.
     """
 
     job_class = WorkerJob
     queue_class = Queue
 
     def __init__(
-        self, *args: Any, allow_plain: Sequence[str] | None = None, system_app: str = "", **kwargs: Any
+        self,
+        *args: Any,
+        allow_plain: Sequence[str] | None = None,
+        system_app: str = "",
+        on_leak: OnLeak = "log",
+        **kwargs: Any,
     ) -> None:
         if allow_plain is not None:
-            kwargs["job_class"] = worker_job(allow_plain, system_app)
+            kwargs["job_class"] = worker_job(allow_plain, system_app, on_leak)
         super().__init__(*args, **kwargs)
         self._parent_pid = os.getppid()
         self._queues_were_empty = False
+        self._on_leak = on_leak
+        self.is_spoilt = False
 
     @property
     def is_done(self) -> bool:
@@ -88,6 +101,8 @@ class Worker(SimpleWorker):
         if job.refusal is not None:
             job.origin = queue.name
         super().execute_job(job, queue)
+        if job.leaks and self._on_leak == "recycle":
+            self.is_spoilt = self._stop_requested = True
 
     def check_for_suspension(self, burst: bool) -> None:
         """As RQ's: wait while workers are suspended; with *burst*, end."""
