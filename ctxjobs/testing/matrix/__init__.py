@@ -125,7 +125,7 @@ class PropagationMatrix:
         connection.flushall()
         stage = Stage(self.see, connection)
         stages.append(stage)
-        app = self._bound_app(stage)
+        app = self._bound_app(stage, way.inline)
         value = self.values[list(WAYS.values()).index(way) % 2]
         with self.entered(app, value):
             expected = self.see()
@@ -135,9 +135,9 @@ class PropagationMatrix:
         events, stage.events = stage.events, []
         return Play(expected, afterwards, events, self._next_job(app, stage), self._bare())
 
-    def _bound_app(self, stage: Stage) -> Any:
+    def _bound_app(self, stage: Stage, inline: bool) -> Any:
         app = self.make_app()
-        app.config["CTXJOBS_REDIS_URL"] = self._redis.url
+        app.config.update(CTXJOBS_REDIS_URL=self._redis.url, CTXJOBS_INLINE=inline)
         app.teardown_appcontext(stage.torn_down)
         registry.apps.clear()  # a factory may have bound it, with another Redis
         CtxJobs(app)

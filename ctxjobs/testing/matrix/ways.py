@@ -32,12 +32,14 @@ class Way:
         finish: Does what is left once the caller's contexts are gone; runs the worker, as a rule.
         ends: How each run of a function or a callback ends, in order.
         enqueues: Whether jobs come of it, in Redis.
+        inline: Whether the app is in inline mode, and Redis is a dict.
     """
 
     act: Callable[[Stage], Any]
     finish: Callable[[Stage], Any] = Stage.work
     ends: Sequence[End] = ("returns",)
     enqueues: bool = True
+    inline: bool = False
 
 
 def _call(stage: Stage) -> None:
@@ -112,5 +114,11 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "stopped_callback": Way(lambda stage: _report(on_stopped=_callback).enqueue(), _stop),
     "stock_worker": Way(lambda stage: _report().enqueue(), partial(Stage.work, stock=True)),
+    "inline": Way(lambda stage: _report().enqueue(), inline=True),
+    "inline_retry_and_callback": Way(
+        lambda stage: jobs.fail_once.options(retry=Retry(max=1), on_success=_callback).enqueue(),
+        ends=("raises", "returns", "returns"),
+        inline=True,
+    ),
     "thread": Way(_submit, enqueues=False),
 }
