@@ -41,6 +41,7 @@ from ctxjobs.override import Override
 from ctxjobs.policy import SAFE_HEADERS, Capture
 from ctxjobs.propagation import capture, current_job, restore, run_in_context
 from ctxjobs.propagators import register_propagator
+from ctxjobs.references import register_model
 from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs.snapshot import Snapshot
 
@@ -101,6 +102,7 @@ __all__ = [
     "has_app_context",
     "has_request_context",
     "job",
+    "register_model",
     "register_propagator",
     "request",
     "request_ctx",

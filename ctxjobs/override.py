@@ -64,7 +64,7 @@ class Override:
         Raises:
             UnencodableValueError, ValueLimitError: One does not encode; has its path.
         """
-        return {name: codec.encode(value, f"g.{name}") for name, value in self.g.items()}
+        return {name: codec.encode(value, f"g.{name}", references=True) for name, value in self.g.items()}
 
     def encoded_session(self) -> dict[str, Primitive]:
         """The values in the session, encoded; errors as for :meth:`encoded_g`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from blinker import Signal
@@ -31,6 +32,7 @@ from ctxjobs.functions import check_call, check_callback, find_function, import_
 from ctxjobs.inline import InlineQueue
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, prepare_for, run_job
+from ctxjobs.references import Noting, load
 from ctxjobs.registry import RegisteredFunction, registry
 from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, load_call
 from ctxjobs.snapshot import Snapshot
@@ -61,6 +63,7 @@ class ContextJob(Job):
     due_at: float | None = None
     leaks: Sequence[str] = ()
     _sealed: bytes | None = None
+    _refers = False  # whether an argument holds a reference
 
     # --- made by the caller ---------------------------------------------------------------
 
@@ -204,7 +207,9 @@ class ContextJob(Job):
             rqcompat.evaluate_plain_call(self)
             return
         data = rqcompat.stored_call(self)
-        name, _, args, kwargs = load_call(data)
+        decode = Noting()
+        name, _, args, kwargs = load_call(data, decode)
+        self._refers = decode.met
         rqcompat.set_call(self, name, args, kwargs, data)
 
     # --- run ------------------------------------------------------------------------------
@@ -224,6 +229,7 @@ class ContextJob(Job):
 
         Raises:
             JobRefusedError: The job must not run, or its function is not known here.
+            ReferenceGoneError, UnknownModelError: A model that it refers to cannot be loaded.
             TeardownError: The function returned, and teardown functions raised.
         """
         snapshot = self.snapshot
@@ -232,8 +238,15 @@ class ContextJob(Job):
         if snapshot is None:
             return self.execute_plain()
         function = self._resolve()
+        return self._run_in(snapshot, lambda: checked_result(self._call(function, snapshot)))
+
+    def _call(self, function: RegisteredFunction, snapshot: Snapshot) -> Any:
+        """Call the function, inside the contexts: its references are loaded there."""
         args, kwargs = self.args, self.kwargs
-        return self._run_in(snapshot, lambda: checked_result(function.func(*args, **kwargs)))
+        if self._refers:
+            app = registry.apps[snapshot.app_id].host.app
+            _, _, args, kwargs = load_call(rqcompat.stored_call(self), partial(load, app=app))
+        return function.func(*args, **kwargs)
 
     def _run_in(self, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ctxjobs.codec import Primitive, decode, encode
@@ -97,13 +97,21 @@ def dump_call(
     """
     places = [f"argument {name}" for name in parameters]
     places += [f"args[{index}]" for index in range(len(places), len(args))]
-    encoded_args = [encode(value, place) for value, place in zip(args, places, strict=False)]
-    encoded_kwargs = {name: encode(value, f"argument {name}") for name, value in kwargs.items()}
+    encoded_args = [encode(value, place, references=True) for value, place in zip(args, places, strict=False)]
+    encoded_kwargs = {
+        name: encode(value, f"argument {name}", references=True) for name, value in kwargs.items()
+    }
     return _dump((function, None, encoded_args, encoded_kwargs), f"the call of {function}")
 
 
-def load_call(data: bytes) -> tuple[str, None, tuple[Any, ...], dict[str, Any]]:
+def load_call(
+    data: bytes, decode: Callable[[Primitive, str], Any] = decode
+) -> tuple[str, None, tuple[Any, ...], dict[str, Any]]:
     """Read what :func:`dump_call` wrote, arguments decoded.
+
+    Args:
+        data: What it wrote.
+        decode: Decodes an argument, given the name of its place; by default without loading references.
 
     Raises:
         DecodeError: The data is something else, or too large.

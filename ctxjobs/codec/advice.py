@@ -99,7 +99,10 @@ def _by_base(_value: object, cls: type) -> str | None:
 
 def _by_model(value: object, cls: type) -> str | None:
     if _has(value, "_sa_instance_state"):
-        return "It belongs to a database session: pass its primary key and load it inside the job."
+        return (
+            "It belongs to a database session: pass its primary key and load it inside the job, or register "
+            "its class with ctxjobs.register_model."
+        )
     if is_dataclass(cls):
         return "It is a dataclass: register it with ctxjobs.codec.register."
     return None

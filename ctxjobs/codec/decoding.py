@@ -15,67 +15,79 @@ from ctxjobs.codec.forms import (
     MAX_DEPTH,
     Part,
     Primitive,
+    Reference,
     index_part,
     is_text,
     key_part,
     keys_part,
     no_part,
 )
-from ctxjobs.errors import DecodeError
+from ctxjobs.errors import DecodeError, ReferenceGoneError, UnknownModelError
 
 T = TypeVar("T")
-#: Takes a primitive, or the payload of a tag, and the level on which it stands.
-Decoder: TypeAlias = Callable[[Any, int], Any]
+#: Takes the name and the key of a reference; gives what shall stand in its place.
+Referent: TypeAlias = Callable[[str, Any], Any]
+#: Takes a primitive, or the payload of a tag, the level on which it stands, and what references become.
+Decoder: TypeAlias = Callable[[Any, int, Referent], Any]
 
 #: What a constructor raises when data does not fit it. Anything else (the database is away) is
 #: not the data's fault and passes.
 _MISFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+#: Errors that know their place: each level puts its part before it.
+_PLACED = (DecodeError, ReferenceGoneError, UnknownModelError)
 
 
-def decode(primitive: Primitive, path: str = "value") -> Any:
+def decode(primitive: Primitive, path: str = "value", referent: Referent = Reference) -> Any:
     """Build the value that ``encode`` was given. Classes come from what is already imported.
 
     Args:
         primitive: What ``encode`` returned, perhaps tampered with since.
         path: Where it stands, as errors shall name it.
+        referent: What to make of a reference, called with the name of its model and its key;
+            what it raises passes. Without it, a :class:`Reference` stands there.
 
     Raises:
         DecodeError: It is not what ``encode`` writes, or names a type unknown here. What else
             a registered type raises while it is built (its database is away) passes.
     """
-    return _decode(primitive, 0, str, path)
+    return _decode(primitive, 0, str, path, referent)
 
 
 def add_object(tag: str, from_primitive: Callable[[Any], object]) -> None:
     """Build what has this tag by a function of the decoded payload."""
-    decoders[tag] = lambda payload, depth: from_primitive(_decode(payload, _deeper(depth), no_part, None))
+
+    def decode_object(payload: object, depth: int, referent: Referent) -> object:
+        value = _decode(payload, _deeper(depth), no_part, None, referent)
+        return _built(tag, from_primitive, value)
+
+    decoders[tag] = decode_object
 
 
 def add_fields(tag: str, build: Callable[..., object]) -> None:
     """Build what has this tag by a constructor that takes the payload's items by name."""
 
-    def decode_fields(payload: object, depth: int) -> object:
-        named: dict[str, Any] = _decode_dict(_as(dict, payload), depth)
-        return build(**named)
+    def decode_fields(payload: object, depth: int, referent: Referent) -> object:
+        named: dict[str, Any] = _decode_dict(_as(dict, tag, payload), depth, referent)
+        return _built(tag, build, **named)
 
     decoders[tag] = decode_fields
 
 
-def _decode(primitive: Any, depth: int, part: Part, key: object) -> Any:
+def _decode(primitive: Any, depth: int, part: Part, key: object, referent: Referent) -> Any:
     try:
         decoder: Decoder = _SHAPES.get(type(primitive), _decode_misshapen)
-        return decoder(primitive, depth)
-    except DecodeError as error:
+        return decoder(primitive, depth, referent)
+    except _PLACED as error:
         error.path = part(key) + error.path
         raise
 
 
-def _decode_misshapen(primitive: object, depth: int) -> Any:
+def _decode_misshapen(primitive: object, depth: int, referent: Referent) -> Any:
     raise DecodeError("", f"{type(primitive).__qualname__} is no type of JSON")
 
 
 def _only(fits: Callable[[Any], bool], reason: str) -> Decoder:
-    def decode_checked(primitive: Any, depth: int) -> Any:
+    def decode_checked(primitive: Any, depth: int, referent: Referent) -> Any:
         if fits(primitive):
             return primitive
         raise DecodeError("", reason)
@@ -83,16 +95,16 @@ def _only(fits: Callable[[Any], bool], reason: str) -> Decoder:
     return decode_checked
 
 
-def _decode_list(primitive: list[Any], depth: int) -> list[Any]:
+def _decode_list(primitive: list[Any], depth: int, referent: Referent) -> list[Any]:
     depth = _deeper(depth)
-    return [_decode(item, depth, index_part, index) for index, item in enumerate(primitive)]
+    return [_decode(item, depth, index_part, index, referent) for index, item in enumerate(primitive)]
 
 
-def _decode_dict(primitive: dict[Any, Any], depth: int) -> Any:
+def _decode_dict(primitive: dict[Any, Any], depth: int, referent: Referent) -> Any:
     if "~" in primitive:
-        return _decode_tagged(primitive, depth)
+        return _decode_tagged(primitive, depth, referent)
     depth = _deeper(depth)
-    return {_plain_key(key): _decode(item, depth, key_part, key) for key, item in primitive.items()}
+    return {_plain_key(key): _decode(item, depth, key_part, key, referent) for key, item in primitive.items()}
 
 
 def _plain_key(key: object) -> str:
@@ -101,16 +113,21 @@ def _plain_key(key: object) -> str:
     raise DecodeError(key_part(key), "such a key needs a tag")
 
 
-def _decode_tagged(primitive: dict[Any, Any], depth: int) -> Any:
+def _decode_tagged(primitive: dict[Any, Any], depth: int, referent: Referent) -> Any:
     tag = primitive["~"]
     if len(primitive) != 2 or "v" not in primitive or type(tag) is not str:
         raise DecodeError("", "a tagged value has a tag, a payload and nothing else")
     if tag not in decoders:
         reason = f"no type is registered as {_short(tag)} here; import its module where the app is made"
         raise DecodeError("", reason)
+    return decoders[tag](primitive["v"], depth, referent)
+
+
+def _built(tag: str, build: Callable[..., T], /, *parts: Any, **named: Any) -> T:
+    """What *build* makes of the decoded parts of a payload; where they do not fit, they are to blame."""
     try:
-        return decoders[tag](primitive["v"], depth)
-    except DecodeError:
+        return build(*parts, **named)
+    except _PLACED:
         raise
     except _MISFIT as error:
         raise DecodeError("", f"no {_short(tag)} can be built from it ({_short(str(error))})") from error
@@ -126,29 +143,51 @@ def _deeper(depth: int) -> int:
     return depth + 1
 
 
-def _as(cls: type[T], payload: object) -> T:
+def _as(cls: type[T], tag: str, payload: object) -> T:
     if type(payload) is cls:
         return payload
-    raise ValueError(f"its payload is {type(payload).__name__}, not {cls.__name__}")
+    found = f"its payload is {type(payload).__name__}, not {cls.__name__}"
+    raise DecodeError("", f"no {_short(tag)} can be built from it ({found})")
 
 
-def _decode_pairs(payload: object, depth: int) -> dict[Any, Any]:
+def _pair(tag: str, payload: object) -> list[Any]:
+    pair: list[Any] = _as(list, tag, payload)
+    if len(pair) == 2:
+        return pair
+    raise DecodeError("", f"no {tag} can be built from it ({len(pair)} values are no pair)")
+
+
+def _decode_pairs(payload: object, depth: int, referent: Referent) -> dict[Any, Any]:
     depth = _deeper(depth)
-    pairs: list[list[Any]] = [_as(list, pair) for pair in _as(list, payload)]
-    return {_decode(key, depth, keys_part, key): _decode(item, depth, key_part, key) for key, item in pairs}
+    decoded = [
+        (_decode(key, depth, keys_part, key, referent), _decode(item, depth, key_part, key, referent))
+        for key, item in [_pair("dict", pair) for pair in _as(list, "dict", payload)]
+    ]
+    return _built("dict", dict, decoded)
 
 
-def _from_items(build: Callable[[list[Any]], Any]) -> Decoder:
-    return lambda payload, depth: build(_decode_list(_as(list, payload), depth))
+def _decode_reference(payload: object, depth: int, referent: Referent) -> Any:
+    name, key = _pair("ref", payload)
+    if type(name) is not str:
+        raise DecodeError("", "the name of a reference is no str")
+    return referent(name, _decode(key, _deeper(depth), no_part, None, Reference))
 
 
-def _from_scalar(decode_scalar: Callable[[Any], Any]) -> Decoder:
-    return lambda payload, depth: decode_scalar(payload)
+def _from_items(tag: str, build: Callable[[list[Any]], Any]) -> Decoder:
+    def decode_items(payload: object, depth: int, referent: Referent) -> Any:
+        items = _decode_list(_as(list, tag, payload), depth, referent)
+        return _built(tag, build, items)
+
+    return decode_items
+
+
+def _from_scalar(tag: str, decode_scalar: Callable[[Any], Any]) -> Decoder:
+    return lambda payload, depth, referent: _built(tag, decode_scalar, payload)
 
 
 _SHAPES: dict[type, Decoder] = {
-    type(None): lambda primitive, depth: primitive,
-    bool: lambda primitive, depth: primitive,
+    type(None): lambda primitive, depth, referent: primitive,
+    bool: lambda primitive, depth, referent: primitive,
     int: _only(lambda number: -INT64 <= number < INT64, "such a long integer needs a tag"),
     float: _only(math.isfinite, "JSON has no such number"),
     str: _only(is_text, "a lone surrogate is no text"),
@@ -158,9 +197,10 @@ _SHAPES: dict[type, Decoder] = {
 #: By tag: the codec's own, and those of the classes that were registered.
 decoders: dict[str, Decoder] = {
     "dict": _decode_pairs,
-    "tuple": _from_items(tuple),
-    "set": _from_items(set),
-    "frozenset": _from_items(frozenset),
-    **{tag: _from_scalar(decode_scalar) for tag, decode_scalar in scalars.DECODERS.items()},
+    "tuple": _from_items("tuple", tuple),
+    "set": _from_items("set", set),
+    "frozenset": _from_items("frozenset", frozenset),
+    "ref": _decode_reference,
+    **{tag: _from_scalar(tag, decode_scalar) for tag, decode_scalar in scalars.DECODERS.items()},
 }
 OWN_TAGS = frozenset(decoders)

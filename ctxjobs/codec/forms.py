@@ -6,6 +6,7 @@ May import the standard library only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Primitive: TypeAlias = "bool | int | float | str | list[Primitive] | dict[str, Primitive] | None"
@@ -17,6 +18,19 @@ Part: TypeAlias = Callable[[Any], str]
 MAX_DEPTH = 32
 #: Integers from -INT64 to INT64 - 1 stand for themselves: any reader of JSON keeps them exactly.
 INT64 = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Stands for an object that is loaded where the job runs: a value like others, inert.
+
+    Attributes:
+        name: The name of its model.
+        key: What the model's loader finds it by.
+    """
+
+    name: str
+    key: Any
 
 
 def name_of(cls: type) -> str:

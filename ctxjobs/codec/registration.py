@@ -61,6 +61,22 @@ def register_type(
     encoding.add_object(cls, name, to_primitive)
 
 
+def register_reference(cls: type, name: str, key_of: Callable[[Any], object], subclasses: bool) -> None:
+    """Let objects of a class travel as references, where these are read by something that loads them.
+
+    Args:
+        cls: The class.
+        name: The name that its references have.
+        key_of: Takes an object, gives what it is found by: something that ``encode`` takes.
+        subclasses: Whether objects of classes below it travel as its own do.
+
+    Raises:
+        ConfigError: The codec itself knows the class.
+    """
+    _refuse_builtin(cls, name)
+    encoding.add_reference(cls, name, key_of, subclasses)
+
+
 def _register(cls: Any, name: str) -> None:
     if issubclass(cls, Enum):
         _claim(cls, name)
@@ -82,8 +98,12 @@ def _register_dataclass(cls: Any, name: str) -> None:
 
 
 def _claim(cls: type, name: str) -> None:
-    if cls in encoding.BUILTIN_TYPES:
-        raise ConfigError(name, f"{cls.__qualname__} is a type that the codec itself knows.")
+    _refuse_builtin(cls, name)
     owner = _owners.setdefault(name, cls)
     if owner is not cls:
         raise ConfigError(name, f"this is the name of {owner!r} already; give {cls!r} another one.")
+
+
+def _refuse_builtin(cls: type, name: str) -> None:
+    if cls in encoding.BUILTIN_TYPES:
+        raise ConfigError(name, f"{cls.__qualname__} is a type that the codec itself knows.")

@@ -52,6 +52,10 @@ from ctxjobs.errors.propagators import (
     UserGoneError,
     UserStaleError,
 )
+from ctxjobs.errors.references import (
+    ReferenceGoneError,
+    UnknownModelError,
+)
 from ctxjobs.errors.refusals import (
     BadSignatureError,
     EnvelopeExpiredError,
@@ -107,6 +111,7 @@ __all__ = [
     "PlainJobError",
     "PropagatorMissingError",
     "RedisUnavailableError",
+    "ReferenceGoneError",
     "SetupError",
     "SnapshotTooLargeError",
     "StoredDataError",
@@ -115,6 +120,7 @@ __all__ = [
     "UnencodableValueError",
     "UnknownAppError",
     "UnknownFunctionError",
+    "UnknownModelError",
     "UnsupportedAppError",
     "UserGoneError",
     "UserStaleError",

@@ -102,12 +102,19 @@ class Host(Protocol):
         """Everything on ``g``."""
         ...
 
+    def write_g(self, active: Active, name: str, value: Any) -> None:
+        """Set *name* on ``g``."""
+        ...
+
     def copy(self, active: Active) -> ContextCopy:
         """What another thread needs to make fresh contexts like *active*."""
         ...
 
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
-        """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed."""
+        """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed.
+
+        A value on ``g`` that holds references is preset by :func:`ctxjobs.references.unloaded`.
+        """
         ...
 
     def make_request(self, url: str) -> RequestData:

@@ -19,6 +19,7 @@ from ctxjobs.hosts.copying import RequestCopy, shareable
 from ctxjobs.hosts.environ import read_environ, rebuild_environ
 from ctxjobs.hosts.guards import guard_g, guard_request, guard_session, misses_of
 from ctxjobs.hosts.misses import Misses
+from ctxjobs.references import unloaded
 from ctxjobs.snapshot import RequestData, Snapshot
 
 
@@ -117,6 +118,10 @@ class WerkzeugHost:
         """Everything on ``g``."""
         return _attributes(active.app_context.g)
 
+    def write_g(self, active: Active, name: str, value: Any) -> None:
+        """Set *name* on ``g``."""
+        setattr(active.app_context.g, name, value)
+
     def copy(self, active: Active) -> ContextCopy:
         """What *active* holds: the values on ``g`` and in the session by reference, the request by value."""
         g, session, request = shareable(self.read_g(active)), self.read_session(active, None), None
@@ -151,9 +156,9 @@ class WerkzeugHost:
         return [app_context, self.make_request_context(snapshot.request, snapshot)]
 
     def preset_g(self, context: Any, snapshot: Snapshot) -> None:
-        """Fill the ``g`` of *context*, which is not pushed yet."""
+        """Fill the ``g`` of *context*, which is not pushed yet, so nothing can be loaded for it."""
         for name, value in snapshot.g.items():
-            setattr(context.g, name, codec.decode(value, f"g.{name}"))
+            setattr(context.g, name, unloaded(value, f"g.{name}"))
 
     def make_request_context(self, request: RequestData, snapshot: Snapshot) -> Any:
         """A request context for *request*, not pushed, with its session."""

@@ -183,7 +183,7 @@ def _take_g(
             names.setdefault("g", []).append(name)
             continue
         try:
-            taken[name] = codec.encode(value, f"g.{name}")
+            taken[name] = codec.encode(value, f"g.{name}", references=True)
         except (UnencodableValueError, ValueLimitError) as exc:
             if policy.g_is_named:
                 raise

@@ -110,7 +110,7 @@ def _states(
         path = f"propagators.{propagator.name}"
         captured = snapshot.propagators.get(propagator.name)
         value = propagator.override(values, codec.decode(captured, path), draft)
-        states[propagator.name] = codec.encode(value, path)
+        states[propagator.name] = codec.encode(value, path, references=True)
         used += [name for name in values if name not in used]
     return states, used
 

@@ -6,19 +6,21 @@ May import hosts, propagators and the registry; knows no RQ: a job is anything w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from inspect import iscoroutine
 from typing import Any
 
 from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import ContextError
-from ctxjobs.hosts import ContextStack, context_vars, pop_others, run_clean
+from ctxjobs.hosts import ContextStack, Host, context_vars, pop_others, run_clean
 from ctxjobs.hosts.misses import Misses
 from ctxjobs.leaks import leaked
 from ctxjobs.propagation.capturing import cv_prepared
 from ctxjobs.propagation.overriding import filled
 from ctxjobs.propagators import cleared_variables, propagated_scopes, scopes_around
+from ctxjobs.references import Unloaded
 from ctxjobs.registry import BoundApp, registry
 from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Snapshot
@@ -61,10 +63,21 @@ def _bound(app_id: str) -> BoundApp:
 
 def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
     app = _bound(snapshot.app_id)
-    scopes = partial(propagated_scopes, app.host, snapshot)
+    scopes = partial(_scopes, app.host, snapshot)
     misses = Misses(snapshot, "-" if job is None else job.id)
     around = partial(scopes_around, app.host)
     return ContextStack(app.host, snapshot, scopes=scopes, misses=misses, around=around)
+
+
+def _scopes(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManager[Any]]:
+    """Put back what propagators carry; then load what ``g`` refers to, as the user, for the tenant."""
+    active = host.active()
+    yield from propagated_scopes(host, snapshot)
+    if active is None:
+        return
+    for name, value in host.read_g(active).items():
+        if type(value) is Unloaded:
+            host.write_g(active, name, value.load(host.app))
 
 
 def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

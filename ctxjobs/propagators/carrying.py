@@ -22,6 +22,7 @@ from ctxjobs.policy import Capture
 from ctxjobs.propagators.base import Propagator, SupportsClear, registered_propagators
 from ctxjobs.propagators.context_var import ContextVarPropagator
 from ctxjobs.propagators.rules import chosen
+from ctxjobs.references import load
 from ctxjobs.snapshot import Snapshot
 from ctxjobs.triggers import Trigger
 
@@ -85,7 +86,7 @@ def _take(
             if given is not None:
                 taken.hand_on(name, given)
         elif active is not None and (value := _captured(propagator, policy, active)) is not None:
-            taken.values[name] = codec.encode(value, f"propagators.{name}")
+            taken.values[name] = codec.encode(value, f"propagators.{name}", references=True)
     return taken
 
 
@@ -134,7 +135,7 @@ def _restoring(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManage
         propagator = _present(host, name, snapshot.app_id)
         active = host.active()
         if propagator is not None and active is not None:
-            yield propagator.restore(codec.decode(value, f"propagators.{name}"), active)
+            yield propagator.restore(load(value, f"propagators.{name}", host.app), active)
 
 
 def _present(host: Host, name: str, app_id: str) -> Propagator | None:

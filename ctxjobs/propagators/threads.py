@@ -15,6 +15,7 @@ from ctxjobs.errors import ConfigError
 from ctxjobs.hosts import Active, Host
 from ctxjobs.propagators.base import Propagator, registered_propagators
 from ctxjobs.propagators.context_var import ContextVarPropagator
+from ctxjobs.references import load
 
 Scopes = Callable[[], Iterator[AbstractContextManager[Any]]]
 
@@ -43,7 +44,7 @@ def take_for_thread(host: Host, active: Active) -> Scopes:
             inside = host.active()
             if value is None or inside is None:
                 continue
-            scope = propagator.restore(codec.decode(value, f"propagators.{propagator.name}"), inside)
+            scope = propagator.restore(load(value, f"propagators.{propagator.name}", host.app), inside)
             if scope is not None:
                 yield scope
 
@@ -54,5 +55,6 @@ def _captured(propagator: Propagator, host: Host, active: Active) -> Primitive:
     # What cannot be put back from an id: the thread has the request itself, and finds it there again.
     with suppress(ConfigError):
         if propagator.wanted(host):
-            return codec.encode(propagator.capture(active), f"propagators.{propagator.name}")
+            place = f"propagators.{propagator.name}"
+            return codec.encode(propagator.capture(active), place, references=True)
     return None
