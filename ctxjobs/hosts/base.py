@@ -113,7 +113,7 @@ class Host(Protocol):
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
         """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed.
 
-        A value on ``g`` that holds references is preset by :func:`ctxjobs.references.unloaded`.
+        What is set on ``g`` comes from :func:`ctxjobs.references.unloaded`.
         """
         ...
 

@@ -75,7 +75,7 @@ class MappedModel:
         if scoped is None:
             raise ConfigError(
                 f"register_model({self._cls.__qualname__})",
-                "the app has no Flask-SQLAlchemy, whose session would load it; give a scoped_session as session=.",
+                "there is no session to load it with, as the app has no Flask-SQLAlchemy; give session=.",
             )
         return scoped()
 

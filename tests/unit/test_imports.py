@@ -63,7 +63,7 @@ def test_importing_ctxjobs_loads_no_framework() -> None:
 
 def test_importing_ctxjobs_loads_no_library_that_a_propagator_is_for() -> None:
     """Nor do capture and restore: an app that does not use a library does not pay for it."""
-    libraries = {"flask_login", "flask_babel", "babel", "structlog"}
+    libraries = {"flask_login", "flask_babel", "babel", "structlog", "sqlalchemy", "flask_sqlalchemy"}
     run(f"{USE}\nimport sys; assert not {libraries!r} & set(sys.modules)")
 
 
