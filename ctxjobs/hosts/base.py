@@ -113,7 +113,7 @@ class Host(Protocol):
     def layers(self, snapshot: Snapshot) -> Sequence[Layer]:
         """Fresh contexts for *snapshot*, outermost first; ``g`` and session preset, nothing pushed.
 
-        What is set on ``g`` comes from :func:`ctxjobs.references.unloaded`.
+        Each value on ``g`` comes from :func:`ctxjobs.references.unloaded`.
         """
         ...
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
-from functools import lru_cache, partial
-from itertools import chain
+from functools import partial
 from typing import Any, ClassVar
 
 from ctxjobs import codec
@@ -158,8 +157,8 @@ class WerkzeugHost:
 
     def preset_g(self, context: Any, snapshot: Snapshot) -> None:
         """Fill the ``g`` of *context*, which is not pushed yet, so nothing can be loaded for it."""
-        for name, value in unloaded(snapshot.g, "g").items():
-            setattr(context.g, name, value)
+        for name, value in snapshot.g.items():
+            setattr(context.g, name, unloaded(value, f"g.{name}"))
 
     def make_request_context(self, request: RequestData, snapshot: Snapshot) -> Any:
         """A request context for *request*, not pushed, with its session."""
@@ -286,17 +285,16 @@ class WerkzeugHost:
 def _attributes(namespace: Any) -> dict[str, Any]:
     """The attributes that are set on *namespace*, whether its class has a ``__dict__`` or ``__slots__``."""
     slots = {}
-    for name in _slots(type(namespace)):
+    for name in (name for cls in type(namespace).__mro__ for name in _slots(cls)):
         with suppress(AttributeError):
             slots[name] = object.__getattribute__(namespace, name)  # not getattr: a guard would note a miss
     return {**slots, **getattr(namespace, "__dict__", {})}
 
 
-@lru_cache(maxsize=256)
-def _slots(cls: type) -> tuple[str, ...]:
-    slots = (vars(base).get("__slots__", ()) for base in cls.__mro__)
-    names = [[names] if isinstance(names, str) else names for names in slots]
-    return tuple(name for name in chain.from_iterable(names) if not name.startswith("__"))
+def _slots(cls: type) -> list[str]:
+    slots = vars(cls).get("__slots__", ())
+    names = [slots] if isinstance(slots, str) else list(slots)
+    return [name for name in names if not name.startswith("__")]
 
 
 def _route(context: Any) -> tuple[str | None, str | None]:

@@ -5,7 +5,6 @@ May import ``models``, :mod:`ctxjobs.codec` and :mod:`ctxjobs.errors`; whoever c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -61,27 +60,21 @@ class Noting:
         return Reference(name, key)
 
 
-def unloaded(primitives: Mapping[str, Primitive], place: str) -> dict[str, Any]:
-    """Decode each value that holds no references; an :class:`Unloaded` stands for each that does.
+def unloaded(primitive: Primitive, path: str) -> Any:
+    """Decode a value that holds no references; an :class:`Unloaded` stands for one that does.
 
     Args:
-        primitives: The values by name, encoded.
-        place: Where they stand: ``g``.
+        primitive: What ``encode`` returned.
+        path: Where it stands, as errors shall name it.
 
     Raises:
-        DecodeError: One of them is not what the codec writes.
+        DecodeError: It is not what the codec writes.
     """
-    noting = Noting()
-    decoded = {name: noting(primitive, f"{place}.{name}") for name, primitive in primitives.items()}
-    if not noting.met:
-        return decoded
-    return {name: _unloaded(primitive, f"{place}.{name}") for name, primitive in primitives.items()}
-
-
-def _unloaded(primitive: Primitive, path: str) -> Any:
-    noting = Noting()
-    value = noting(primitive, path)
-    return Unloaded(path, primitive) if noting.met else value
+    if not isinstance(primitive, dict | list):
+        return codec.decode(primitive, path)
+    decode = Noting()
+    value = decode(primitive, path)
+    return Unloaded(path, primitive) if decode.met else value
 
 
 def load(primitive: Primitive, path: str, app: Any) -> Any:

@@ -263,14 +263,14 @@ def test_what_cannot_be_built_of_references_is_shown_unloaded(shelf: Shelf) -> N
 def test_what_is_broken_is_not_taken_for_unloaded() -> None:
     """Without a reference, what does not decode is an error at once."""
     with pytest.raises(DecodeError):
-        unloaded({"a": {"~": "uuid", "v": "x"}}, "g")
+        unloaded({"~": "uuid", "v": "x"}, "g.a")
 
 
 def test_only_values_with_references_are_left_unloaded(shelf: Shelf) -> None:
     """The others are decoded; and the values that are left show nothing but their place."""
     values = {"plain": (1, 2), "one": shelf.put(7), "many": [shelf.put(8)]}
     encoded = {name: codec.encode(value, name, references=True) for name, value in values.items()}
-    decoded = unloaded(encoded, "g")
+    decoded = {name: unloaded(primitive, f"g.{name}") for name, primitive in encoded.items()}
     assert decoded["plain"] == (1, 2)
     assert repr(decoded["many"]) == "Unloaded(path='g.many')"
     assert decoded["one"].load(None) is shelf.kept[7]
