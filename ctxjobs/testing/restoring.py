@@ -13,8 +13,13 @@ from ctxjobs.hosts import ContextStack
 from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 from ctxjobs.propagation import capture, run_in_context
+from ctxjobs.references import register_model
 from ctxjobs.snapshot import RequestData, Snapshot
 from ctxjobs.testing.harness import EVERYTHING, HostHarness, raises, watched
+
+
+class _Kept:
+    """An object of a model."""
 
 
 class RestoringConformance(HostHarness):
@@ -114,6 +119,25 @@ class RestoringConformance(HostHarness):
 
         assert run_in_context(snapshot, change) == [1, 2]
         assert run_in_context(snapshot, change) == [1, 2]
+
+    def test_a_model_on_g_is_loaded(self) -> None:
+        """What ``g`` refers to is loaded with the contexts pushed, and stands there when the job runs."""
+        app, kept = self.app(), _Kept()
+        host = self.host(app)
+        pushed: list[bool] = []
+
+        class Loader:
+            def key_of(self, obj: _Kept, /) -> int:
+                return 7
+
+            def load(self, key: int, /) -> _Kept:
+                pushed.append(host.active() is not None)
+                return kept
+
+        register_model(_Kept, loader=Loader())
+        snapshot = self.captured(app, fill=lambda: setattr(self.web.g, "kept", [kept]))
+        assert run_in_context(snapshot, lambda: self.web.g.kept == [kept])
+        assert pushed == [True]
 
     def test_no_session_is_opened_or_saved(self) -> None:
         """A job's session is the captured one: no store is read, and none is written (R18, R20)."""
