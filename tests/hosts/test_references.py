@@ -264,6 +264,15 @@ def test_meta_holds_no_model(store: Store) -> None:
         stores.give_back.options(meta={"order": one(store, "Order")}).enqueue(1)
 
 
+def test_the_session_holds_no_model(store: Store) -> None:
+    """A session key that a policy names, and whose value is an object, fails the enqueue."""
+    app = store.module.current_app._get_current_object()
+    with app.test_request_context():
+        store.module.session["order"] = [one(store, "Order")]
+        with pytest.raises(UnencodableValueError, match="return its id"):
+            ctxjobs.capture(Capture(session=("order",)))
+
+
 # --- Registration --------------------------------------------------------------------------
 
 

@@ -194,6 +194,14 @@ def test_no_key_that_a_user_controls_becomes_another_reference(key: Any) -> None
     assert same(codec.decode(codec.loads(codec.dumps(encoded))), codec.Reference(NAME, key))
 
 
+def test_a_reference_in_a_key_is_not_loaded(shelf: Shelf) -> None:
+    """The loader gets what stands in the key, and nobody loads that."""
+    inner = codec.Reference(NAME, 8)
+    shelf.put(inner)
+    sent(codec.Reference(NAME, inner))
+    assert shelf.asked == [inner]
+
+
 # --- What is loaded ------------------------------------------------------------------------
 
 
