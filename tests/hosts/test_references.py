@@ -107,6 +107,13 @@ def test_g_is_loaded(store: Store, redis_connection: redis.Redis) -> None:
     assert outcome(stores.tell_g.enqueue(), redis_connection) == [("Order", (1,), "ours")]
 
 
+def test_an_override_is_loaded(store: Store, redis_connection: redis.Redis) -> None:
+    """An object that the caller puts on ``g`` of the job is loaded like any other there."""
+    context = ctxjobs.Override(g={"thing": one(store, "Order")})
+    job = stores.tell_g.options(context=context).enqueue()
+    assert outcome(job, redis_connection) == ("Order", (1,), "ours")
+
+
 def test_a_snapshot_is_loaded_without_a_queue(store: Store) -> None:
     """``run_in_context`` does the same, for a snapshot that was never bytes."""
     store.module.g.thing = one(store, "Order")
