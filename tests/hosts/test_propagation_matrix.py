@@ -10,6 +10,7 @@ from typing import Any
 import flask
 import flask_babel
 import flask_login
+import flask_sqlalchemy
 import pytest
 import structlog
 
@@ -65,6 +66,16 @@ class TestFlaskContexts(Contexts):
     def make_app(self) -> Any:
         app = flask.Flask("matrix")
         app.config.update(SECRET_KEY="k" * 32, CTXJOBS_CAPTURE=ctxjobs.Capture(session=("user",)))
+        return app
+
+
+class TestDatabase(TestFlaskContexts):
+    """Flask with a database, so that jobs can wait for a commit; nothing is left on its session."""
+
+    def make_app(self) -> Any:
+        app = super().make_app()
+        app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+        flask_sqlalchemy.SQLAlchemy(app)
         return app
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Final, Literal
+from unittest import SkipTest
 
 from rq import Callback, Repeat, Retry
 from rq.timeouts import UnixSignalDeathPenalty
 
 from ctxjobs.executor import ContextExecutor
+from ctxjobs.hosts import active_hosts
+from ctxjobs.propagators import commit_session
 from ctxjobs.testing.matrix import jobs
 from ctxjobs.testing.matrix.stage import QUEUE, Stage
 
@@ -63,6 +66,15 @@ def _dependents(stage: Stage) -> None:
     _report().options(depends_on=_report().enqueue()).enqueue()
 
 
+def _after_commit(stage: Stage) -> None:
+    sessions = (commit_session(host) for host, _ in active_hosts())
+    session = next((session for session in sessions if session is not None), None)
+    if session is None:
+        raise SkipTest("the app has no database session whose commit a job could wait for")
+    _report(after="commit").enqueue()
+    session.commit()
+
+
 def _requeue(stage: Stage) -> None:
     stage.work()
     [job_id] = stage.queue().failed_job_registry.get_job_ids()
@@ -92,6 +104,7 @@ WAYS: Final[dict[str, Way]] = {
     "enqueue_at": Way(lambda stage: _report().enqueue_at(datetime.now(timezone.utc))),
     "enqueue_in": Way(lambda stage: _report().enqueue_in(0)),
     "enqueue_many": Way(_many, ends=("returns", "returns")),
+    "after_commit": Way(_after_commit),
     "failing": Way(lambda stage: jobs.fail.options(queue=QUEUE).enqueue(), ends=("raises",)),
     "repeat": Way(lambda stage: _report(repeat=Repeat(times=1)).enqueue(), ends=("returns", "returns")),
     "automatic_retry": Way(
