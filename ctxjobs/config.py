@@ -20,12 +20,21 @@ SNAPSHOT_LIMIT_BYTES: Final = 32_768
 MAX_HOPS: Final = 16
 #: RQ's own default.
 DEFAULT_QUEUE: Final = "default"
+#: What jobs can be found by: kind -> where the value is.
+DEFAULT_INDEX: Final[Mapping[str, str]] = {
+    "request": "lineage.request",
+    "root": "lineage.root",
+    "tenant": "g.tenant",
+    "user": "login",
+}
 
 _PREFIX = "CTXJOBS_"
 #: Key of the function that computes a user's stamp.
 USER_STAMP: Final = _PREFIX + "USER_STAMP"
 #: redis-py takes the password from the query, too.
 _QUERY_PASSWORD: Final = re.compile(r"([?&]password=)[^&#]*")
+#: Where a value of the index is: a name on ``g``, a session key, the lineage, or a propagator.
+_PLACE: Final = re.compile(r"(?:g|session)\..+|lineage\.(?:request|root)|[^.]+")
 _T = TypeVar("_T")
 
 
@@ -43,6 +52,7 @@ class Settings:
         snapshot_limit_bytes: Largest encoded snapshot.
         max_age_s: Seconds after which a job that is due is too old to run; None means never.
         max_hops: Longest chain of jobs that enqueue jobs.
+        index: What jobs can be found by: where the value of a kind is, by kind; empty if there is no index.
         user_stamp: Computes of a user what must not change while a job waits; None means nothing.
         system_context: The :class:`~ctxjobs.Override` for jobs of commands and cron; None means none.
         inline: Whether jobs run where they are enqueued, without Redis; "raise": and ``enqueue`` raises what
@@ -58,6 +68,7 @@ class Settings:
     snapshot_limit_bytes: int
     max_age_s: float | None
     max_hops: int
+    index: Mapping[str, str]
     user_stamp: Callable[[Any], Any] | None = None
     system_context: Any = None
     inline: bool | Literal["raise"] = False
@@ -87,6 +98,7 @@ class Settings:
             snapshot_limit_bytes=read("SNAPSHOT_LIMIT_BYTES", SNAPSHOT_LIMIT_BYTES, int),
             max_age_s=read("MAX_AGE_S", None, float),
             max_hops=read("MAX_HOPS", MAX_HOPS, int),
+            index=_read(config, {}, _PREFIX + "INDEX", DEFAULT_INDEX, _places),
             user_stamp=_read(config, {}, USER_STAMP, None, _function),
             system_context=config.get(_PREFIX + "SYSTEM_CONTEXT"),
             inline=read("INLINE", False, _inline),
@@ -124,6 +136,20 @@ def _read(
         return convert(value)
     except (TypeError, ValueError) as exc:
         raise ConfigError(key, f"{type(value).__name__} cannot be used here ({exc})") from exc
+
+
+def _places(value: Any) -> Mapping[str, str]:
+    """*value* over the default; a kind whose place is None is left out, and False leaves out all."""
+    if value is False:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError("expected a dict such as {'tenant': 'g.org_id'}, or False")
+    if unknown := ", ".join(repr(kind) for kind in value if kind not in DEFAULT_INDEX):
+        raise ValueError(f"{unknown} is no kind that jobs are found by: {', '.join(DEFAULT_INDEX)}")
+    places = {kind: place for kind, place in {**DEFAULT_INDEX, **value}.items() if place is not None}
+    if wrong := ", ".join(kind for kind, place in places.items() if not _PLACE.fullmatch(str(place))):
+        raise ValueError(f"{wrong}: expected 'g.NAME', 'session.NAME' or the name of a propagator")
+    return places
 
 
 def _function(value: Any) -> Callable[[Any], Any]:

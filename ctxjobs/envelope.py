@@ -169,13 +169,16 @@ def seal(
     return keyring.sign(header + msgspec.json.encode(payload))
 
 
-def unseal(envelope: bytes, *, binding: Binding, keyrings: Mapping[str, Keyring]) -> Envelope:
+def unseal(
+    envelope: bytes, *, binding: Binding, keyrings: Mapping[str, Keyring], at: float | None = None
+) -> Envelope:
     """Verify *envelope* for the job that *binding* describes, then decode it.
 
     Args:
         envelope: What :func:`seal` returned.
         binding: The job as it stands in Redis now.
         keyrings: Keys by app id, of the apps in this process.
+        at: For which time to ask whether it is too old, in seconds since the epoch; None means now.
 
     Raises:
         WireVersionError: Another version of ctxjobs wrote it.
@@ -198,7 +201,7 @@ def unseal(envelope: bytes, *, binding: Binding, keyrings: Mapping[str, Keyring]
     except BadSignature as exc:
         reason = f"its envelope (key id {key_id}) is not signed by app {app_id!r} (key id {keyring.key_id})"
         raise BadSignatureError(binding.job_id, reason, _TAMPERED) from exc
-    return _open(signed[_header_end(signed) :], app_id, binding)
+    return _open(signed[_header_end(signed) :], app_id, binding, time.time() if at is None else at)
 
 
 def _read_header(envelope: bytes, job_id: str) -> tuple[str, str]:
@@ -219,14 +222,14 @@ def _header_end(signed: bytes) -> int:
     return match.end() if match else 0
 
 
-def _open(payload: bytes, app_id: str, binding: Binding) -> Envelope:
+def _open(payload: bytes, app_id: str, binding: Binding, at: float) -> Envelope:
     """Decode a payload whose signature was verified."""
     fields: dict[str, Any] = codec.loads(payload, len(payload))  # type: ignore[assignment]  # signed: seal() wrote this shape
     for name, value in {"app": app_id, **binding.to_dict()}.items():
         bound = tuple(fields[name]) if isinstance(value, tuple) else fields[name]
         if bound != value:
             raise _mismatch(binding.job_id, name, bound, value)
-    _check_time(binding.job_id, fields["issued_at"], fields["expires_at"])
+    _check_time(binding.job_id, at, fields["issued_at"], fields["expires_at"])
     try:
         snapshot = Snapshot.from_primitive(fields["snapshot"])
     except DecodeError as exc:
@@ -245,8 +248,7 @@ def _mismatch(job_id: str, name: str, bound: Any, found: Any) -> EnvelopeMismatc
     )
 
 
-def _check_time(job_id: str, issued_at: float, expires_at: float | None) -> None:
-    now = time.time()
+def _check_time(job_id: str, now: float, issued_at: float, expires_at: float | None) -> None:
     if issued_at > now + CLOCK_LEEWAY_S:
         raise EnvelopeExpiredError(
             job_id, f"it was signed {issued_at - now:.0f} s in the future", "Set the machines' clocks."

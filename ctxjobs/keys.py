@@ -5,8 +5,37 @@ Everything else that a job leaves in Redis is RQ's, under RQ's names. May import
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 #: Field of RQ's job hash ``rq:job:<id>``. Holds the envelope, as bytes. Written once, by the
 #: command that writes the job; kept by every RQ write (RQ merges fields); lives as long as the job.
 ENVELOPE_FIELD: Final = "ctxjobs"
+
+#: Sorted sets ``ctxjobs:index:<app id>:<kind>:<digest>``: the jobs of one request, tenant or user, and (kind
+#: ``root``) those that descend from one job.
+#:
+#: - Member: ``<created>:<job id>``, created in microseconds since the epoch, so that members sort by age.
+#:   Score: until when the job is kept, in seconds since the epoch.
+#: - Written by the pipeline that writes the job, and again whenever RQ decides how long the job lives: when
+#:   it ends, is retried, repeated, requeued or deleted. A hint, not a proof: who reads it verifies the job.
+#: - Each write removes the members whose time is over, and lets the key expire with the last of the others.
+INDEX_PREFIX: Final = "ctxjobs:index:"
+
+#: Hexadecimal digits of a digest: 128 bits.
+_DIGITS: Final = 32
+
+
+def index_key(app_id: str, kind: str, value: str) -> str:
+    """Key of the jobs of *app_id* whose *kind* is *value*.
+
+    The digest bounds the key's length, and keeps ids and addresses out of key names, which show in slow logs
+    and statistics. It hides nothing from whoever may read Redis, where the envelope has the value itself. So
+    it is not keyed, and a new ``SECRET_KEY`` loses no entry.
+
+    Args:
+        app_id: The app's id.
+        kind: ``request``, ``tenant``, ``user`` or ``root``.
+        value: As text.
+    """
+    return f"{INDEX_PREFIX}{app_id}:{kind}:{sha256(value.encode()).hexdigest()[:_DIGITS]}"

@@ -7,14 +7,12 @@ get into a log: a line break in one would forge log lines.
 from __future__ import annotations
 
 import logging
-import re
 from typing import Final
 
+from ctxjobs.inbound import SAFE_ID
 from ctxjobs.propagation import current_job
 from ctxjobs.registry import registry
 
-#: What an id may look like: UUIDs, W3C and vendors' trace ids, base64; 128 characters hold all of them.
-SAFE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _NONE: Final = "-"
 
 

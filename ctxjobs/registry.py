@@ -107,6 +107,11 @@ class Registry:
             self.apps[bound.id] = bound
         return bound
 
+    def find(self, app: Any) -> BoundApp | None:
+        """What *app* was bound as; None if it is not bound, or was replaced by a newer app of its id."""
+        # Equal, not identical: a proxy such as current_app is no other app.
+        return next((bound for bound in list(self.apps.values()) if bound.host.app == app), None)
+
     def keyrings(self) -> Mapping[str, Keyring]:
         """The keys of every app, by app id."""
         return {app_id: app.keyring for app_id, app in self.apps.items()}
@@ -167,7 +172,7 @@ def load_apps(specs: Iterable[str]) -> list[BoundApp]:
     loaded: dict[str, tuple[str, BoundApp]] = {}
     for spec in specs:
         app = load_app(spec)
-        bound = next((bound for bound in registry.apps.values() if bound.host.app is app), None)
+        bound = registry.find(app)
         if bound is None:
             raise AppLoadError(spec, f"{app!r} is not bound: nothing called CtxJobs(app) or init_app(app)")
         if bound.id in loaded:

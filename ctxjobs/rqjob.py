@@ -29,6 +29,7 @@ from ctxjobs.errors import (
     PlainJobError,
 )
 from ctxjobs.functions import check_call, check_callback, find_function, import_function
+from ctxjobs.indexing import IndexedJob, index_keys
 from ctxjobs.inline import InlineQueue
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, prepare_for, run_job
@@ -46,21 +47,19 @@ _log = logging.getLogger("ctxjobs")
 job_sealed: Final = Signal()
 
 
-class ContextJob(Job):
+class ContextJob(IndexedJob):
     """RQ's Job; runs inside the contexts it was enqueued in, or not at all.
 
     Attributes:
         envelope: The verified envelope; None for a job that was made here, and for a refused one.
         refusal: Why this job must not run; None if it may.
         prepared: What was captured for a job that was made here; None for one that was read from Redis.
-        due_at: When the job is due, in seconds since the epoch; None means now.
         leaks: What it left behind when it ran, in sentences.
     """
 
     envelope: Envelope | None = None
     refusal: JobRefusedError | None = None
     prepared: Prepared | None = None
-    due_at: float | None = None
     leaks: Sequence[str] = ()
     _sealed: bytes | None = None
     _refers = False  # whether an argument holds a reference
@@ -147,13 +146,11 @@ class ContextJob(Job):
 
     def _admit(self, fields: dict[str, bytes]) -> dict[str, bytes]:
         """Check that this job may run; the fields to restore it from."""
-        sealed = fields.get(ENVELOPE_FIELD)
-        if sealed is None:
+        if ENVELOPE_FIELD not in fields:
             self.admit_plain(fields)
             return fields
-        data = _inflate(self.id, fields.get("data", b""))
-        self.envelope = unseal(sealed, binding=_binding(self.id, fields, data), keyrings=registry.keyrings())
-        self._sealed = sealed
+        self.envelope, data = open_envelope(self.id, fields)
+        self._sealed = fields[ENVELOPE_FIELD]
         self.serializer = ContextSerializer
         return {**fields, "data": data}
 
@@ -163,12 +160,7 @@ class ContextJob(Job):
         Raises:
             PlainJobError: It must not run.
         """
-        raise PlainJobError(
-            self.id,
-            "it has no envelope: plain RQ or an older release of the app enqueued it",
-            "Enqueue it through ctxjobs, run it with a stock 'rq worker', or let this worker run plain jobs "
-            "by the name of their function: '--allow-plain PATTERN'.",
-        )
+        raise _without_envelope(self.id)
 
     def _restore_checked(self, fields: dict[str, bytes]) -> None:
         super().restore(fields)
@@ -195,6 +187,20 @@ class ContextJob(Job):
         if self.envelope is not None:
             return self.envelope.snapshot
         return self.prepared.snapshot if self.prepared is not None else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the job was made here, and not read from Redis."""
+        return self.prepared is not None
+
+    @property
+    def index_keys(self) -> Sequence[str]:
+        """The keys of the index that this job has an entry in; a refused or plain job has none."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return ()
+        app = registry.apps[snapshot.app_id] if self.prepared is None else self.prepared.app
+        return index_keys(app.id, app.settings.index, snapshot)
 
     @property
     def dependents_key(self) -> str:
@@ -309,7 +315,21 @@ class Queue(InlineQueue):
         """As RQ's, in one transaction; a job that is due later expires later."""
         if isinstance(job, ContextJob):
             job.due_at = datetime.timestamp()
-        return super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
+        scheduled = super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
+        return _indexed(scheduled) if unique else scheduled
+
+    def _enqueue_job(
+        self, job: Any, pipeline: Any = None, at_front: bool = False, unique: bool = False
+    ) -> Any:
+        enqueued = super()._enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
+        return _indexed(enqueued) if unique else enqueued
+
+
+def _indexed(job: Any) -> Any:
+    """*job*, which a script of RQ's has written, with its entries in the index."""
+    if isinstance(job, ContextJob):
+        job.keep_waiting()
+    return job
 
 
 def checked_result(result: Any) -> Any:
@@ -327,6 +347,38 @@ def checked_result(result: Any) -> Any:
 
 async def _checked_later(awaitable: Any) -> Any:
     return checked_result(await awaitable)
+
+
+def open_envelope(
+    job_id: str, fields: Mapping[str, bytes], at: float | None = None
+) -> tuple[Envelope, bytes]:
+    """Verify the envelope among the *fields* of a job.
+
+    Args:
+        job_id: The job's id.
+        fields: Its hash.
+        at: For which time to ask whether it is too old, in seconds since the epoch; None means now.
+
+    Returns:
+        The envelope, and the decompressed call.
+
+    Raises:
+        JobRefusedError: It does not verify.
+    """
+    if ENVELOPE_FIELD not in fields:
+        raise _without_envelope(job_id)
+    data = _inflate(job_id, fields.get("data", b""))
+    binding = _binding(job_id, fields, data)
+    return unseal(fields[ENVELOPE_FIELD], binding=binding, keyrings=registry.keyrings(), at=at), data
+
+
+def _without_envelope(job_id: str) -> PlainJobError:
+    return PlainJobError(
+        job_id,
+        "it has no envelope: plain RQ or an older release of the app enqueued it",
+        "Enqueue it through ctxjobs, run it with a stock 'rq worker', or let this worker run plain jobs "
+        "by the name of their function: '--allow-plain PATTERN'.",
+    )
 
 
 def _inflate(job_id: str, data: bytes) -> bytes:

@@ -39,21 +39,30 @@ class RequestData:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Which job this one descends from.
+    """Which request and which job this one descends from.
 
     Attributes:
         root: Id of the first job of the chain; None if this job is it.
         parent: Id of the job that enqueued this one; None if no job did.
         hop: How many jobs stand between this one and the first; 0 for the first.
+        request: Id of the request that the chain began in: that of its header ``X-Request-ID``, or else one
+            that was made for it; None if it began elsewhere.
     """
 
     root: str | None = None
     parent: str | None = None
     hop: int = 0
+    request: str | None = None
 
     def child_of(self, job_id: str) -> Lineage:
         """The lineage of a job that the job *job_id*, which has this lineage, enqueues."""
-        return Lineage(root=self.root or job_id, parent=job_id, hop=self.hop + 1)
+        return Lineage(self.root or job_id, job_id, self.hop + 1, self.request)
+
+    def to_primitive(self) -> list[Primitive]:
+        """This lineage, without what is missing at its end; the inverse of ``Lineage(*primitive)``."""
+        if self.request is not None:
+            return [self.root, self.parent, self.hop, self.request]
+        return [self.root, self.parent, self.hop] if self.parent else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,8 @@ class Snapshot:
     def to_primitive(self) -> dict[str, Primitive]:
         """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""
         out: dict[str, Any] = {"v": WIRE_VERSION, "app": self.app_id, "trigger": self.trigger}
-        if self.lineage.parent:
-            out["lineage"] = [self.lineage.root, self.lineage.parent, self.lineage.hop]
+        if lineage := self.lineage.to_primitive():
+            out["lineage"] = lineage
         if request := self.request:
             body = codec.encode(request.body, "request.body")
             out["request"] = [dict(request.environ), request.endpoint, request.rule, body]
@@ -149,7 +158,7 @@ class Snapshot:
         return cls(
             app_id=data["app"],
             trigger=data["trigger"],
-            lineage=Lineage(*data.get("lineage", ())),
+            lineage=_read_lineage(data.get("lineage", ())),
             request=_read_request(data.get("request")),
             session=None if session is None else dict(session),
             g=dict(data.get("g", {})),
@@ -167,6 +176,14 @@ def _read_request(data: list[Any] | None) -> RequestData | None:
         return None
     environ, endpoint, rule, body = data
     return RequestData(dict(environ), endpoint, rule, codec.decode(body, "request.body"))
+
+
+def _read_lineage(data: Iterable[Any]) -> Lineage:
+    lineage = Lineage(*data)
+    ids = (lineage.root, lineage.parent, lineage.request)
+    if type(lineage.hop) is not int or not all(one is None or type(one) is str for one in ids):
+        raise ValueError(f"lineage {lineage!r}")
+    return lineage
 
 
 def _read_names(names: Iterable[Any]) -> tuple[str, ...]:

@@ -10,10 +10,12 @@ import functools
 import os
 from typing import Any, Final, cast
 
+from rq.defaults import DEFAULT_RESULT_TTL
 from rq.job import Job, Retry
 
 from ctxjobs import codec, rqcompat
 from ctxjobs.errors import ConfigError
+from ctxjobs.indexing import MARGIN_S
 from ctxjobs.propagators import after_fork
 from ctxjobs.registry import load_apps, registry
 from ctxjobs.rqjob import ContextJob
@@ -46,7 +48,11 @@ def run_stored(stored: Job) -> Any:
         result = own.run()
     finally:
         stored.get_meta()  # RQ writes the meta of its own Job at a retry: with what the function has saved
-    return result if isinstance(result, Retry) else codec.encode(result, "result")
+    if isinstance(result, Retry):
+        return result
+    if not own.repeats_left and own.result_ttl != -1:  # RQ's own Job knows no index
+        own.keep((own.result_ttl or DEFAULT_RESULT_TTL) + MARGIN_S)
+    return codec.encode(result, "result")
 
 
 @functools.cache

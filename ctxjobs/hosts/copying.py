@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from werkzeug.datastructures import ImmutableMultiDict
 
 from ctxjobs.errors import ContextError
+from ctxjobs.hosts.environ import request_id
 from ctxjobs.snapshot import RequestData
 
 _UNREAD = """\
@@ -56,6 +57,7 @@ class RequestCopy:
     def of(cls, request: Any, endpoint: str | None, rule: str | None) -> RequestCopy:
         """Note *request*, without reading anything that it has not read."""
         environ, read = request.environ, vars(request)
+        request_id(environ)  # one for both: made now, if there is none, it is copied with the rest
         body: bytes | None = read.get("_cached_data")  # where Werkzeug keeps what get_data() has read
         form = read.get("form")
         length = environ.get("CONTENT_LENGTH") or "0"

@@ -10,8 +10,13 @@ import io
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from uuid import uuid4
 
+from ctxjobs.inbound import SAFE_ID
 from ctxjobs.snapshot import RequestData
+
+#: Where the environ keeps the id that was made for its request.
+_REQUEST_ID: Final = "ctxjobs.request_id"
 
 #: CGI keys that say which request it was. ``REMOTE_USER`` is the identity a front-end server vouches for.
 _CGI_KEYS: Final = (
@@ -40,6 +45,17 @@ def read_environ(environ: Mapping[str, Any], headers: Iterable[str]) -> dict[str
     """The keys of *environ* that travel: the CGI keys, and the request headers named in *headers*."""
     wanted = (*_CGI_KEYS, *("HTTP_" + name.upper().replace("-", "_") for name in headers))
     return {key: value for key in wanted if isinstance(value := environ.get(key), str)}
+
+
+def request_id(environ: Mapping[str, Any]) -> str:
+    """Id of the request: that of its header ``X-Request-ID``, or else one made now and kept for it."""
+    for key in ("HTTP_X_REQUEST_ID", _REQUEST_ID):
+        if SAFE_ID.fullmatch(str(environ.get(key, ""))):
+            return str(environ[key])
+    made = uuid4().hex
+    if isinstance(environ, dict):  # PEP 3333 says it is one
+        environ[_REQUEST_ID] = made
+    return made
 
 
 def content_type(environ: Mapping[str, Any]) -> dict[str, str]:

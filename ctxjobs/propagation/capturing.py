@@ -22,7 +22,13 @@ from ctxjobs.errors import (
     ValueLimitError,
 )
 from ctxjobs.hosts import Active
-from ctxjobs.hosts.environ import content_type, left_out_headers, left_out_parts, read_environ
+from ctxjobs.hosts.environ import (
+    content_type,
+    left_out_headers,
+    left_out_parts,
+    read_environ,
+    request_id,
+)
 from ctxjobs.hosts.misses import bounded
 from ctxjobs.override import Override
 from ctxjobs.policy import Capture
@@ -121,7 +127,7 @@ def prepare(
 
 
 def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
-    lineage, trigger = _lineage(app.settings.max_hops), _trigger(active)
+    lineage, trigger = _lineage(app, active), _trigger(active)
     taken = take_propagated(app.host, active, policy, trigger, _given(app))
     if active is None:
         return Snapshot(app.id, trigger=trigger, lineage=lineage, cleared=tuple(taken.cleared))
@@ -213,13 +219,14 @@ def _encode(snapshot: Snapshot, policy: Capture, limit_bytes: int) -> tuple[Snap
     return _encode(snapshot, policy, limit_bytes)
 
 
-def _lineage(max_hops: int) -> Lineage:
+def _lineage(app: BoundApp, active: Active | None) -> Lineage:
     job = cv_job.get(None)
     if job is None or job.snapshot is None:
-        return Lineage()
+        environ = None if active is None else app.host.read_environ(active)
+        return Lineage(request=None if environ is None else request_id(environ))
     lineage = job.snapshot.lineage.child_of(job.id)
-    if lineage.hop > max_hops:
-        raise HopLimitError(job.id, lineage.hop, max_hops)
+    if lineage.hop > app.settings.max_hops:
+        raise HopLimitError(job.id, lineage.hop, app.settings.max_hops)
     return lineage
 
 

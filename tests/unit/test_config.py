@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ctxjobs.config import Settings, redis_url_from_environment, safe_url
+from ctxjobs.config import DEFAULT_INDEX, Settings, redis_url_from_environment, safe_url
 from ctxjobs.errors import ConfigError
 
 
@@ -66,3 +66,37 @@ def test_safe_url_hides_the_password(url: str, expected: str) -> None:
 def test_redis_url_of_the_environment(environ: dict[str, str], expected: str | None) -> None:
     """An empty variable names no Redis."""
     assert redis_url_from_environment(environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, DEFAULT_INDEX),
+        ({}, DEFAULT_INDEX),
+        (False, {}),
+        ({"tenant": "session.org"}, {**DEFAULT_INDEX, "tenant": "session.org"}),
+        ({"user": None, "tenant": None}, {"request": "lineage.request", "root": "lineage.root"}),
+    ],
+    ids=repr,
+)
+def test_where_the_values_of_the_index_are(value: Any, expected: Any) -> None:
+    """What is said goes over the default; None leaves a kind out, False all of them."""
+    assert Settings.from_mapping({"CTXJOBS_INDEX": value}, {"CTXJOBS_INDEX": "ignored"}).index == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, r"bool cannot be used here \(expected a dict such as"),
+        ("g.tenant", r"str cannot be used here \(expected a dict such as"),
+        ({"order": "g.order"}, "'order' is no kind that jobs are found by: request, root, tenant, user"),
+        ({"tenant": "tenant.id"}, "tenant: expected 'g.NAME', 'session.NAME' or the name of a propagator"),
+        ({"tenant": "lineage.hop"}, "tenant: expected 'g.NAME'"),
+        ({"tenant": 7, "user": "g."}, "user: expected"),
+    ],
+    ids=repr,
+)
+def test_an_index_that_cannot_be_read(value: Any, expected: str) -> None:
+    """The error says what is wrong with it."""
+    with pytest.raises(ConfigError, match=expected):
+        Settings.from_mapping({"CTXJOBS_INDEX": value}, {})

@@ -23,14 +23,17 @@ requests = st.builds(
     st.none() | names,
     st.none() | st.binary(max_size=30),
 )
-lineages = st.just(Lineage()) | st.builds(
-    lambda job, parent: Lineage().child_of(job).child_of(parent), names, names
+lineages = st.builds(Lineage, request=st.none() | names) | st.builds(
+    lambda job, parent, request: Lineage(request=request).child_of(job).child_of(parent),
+    names,
+    names,
+    st.none() | names,
 )
 snapshots = st.builds(
     Snapshot,
     app_id=names,
     trigger=st.sampled_from(["request", "job", "cli", "cron", "code"]),
-    lineage=lineages.filter(lambda lineage: lineage.hop == 0 or lineage.parent),
+    lineage=lineages.filter(lambda lineage: lineage.hop == 0 or lineage.parent or lineage.request),
     request=st.none() | requests,
     session=st.none() | st.dictionaries(names, encoded, max_size=3),
     g=st.dictionaries(names, encoded, max_size=3),
@@ -69,6 +72,7 @@ def test_anything_else_is_a_decode_error(data: Any) -> None:
         ({"request": [{}, None]}, "not the shape that ctxjobs writes"),
         ({"request": [{}, None, None, {"~": "os.system"}]}, "request.body"),
         ({"lineage": [1, 2, 3, 4]}, "not the shape that ctxjobs writes"),
+        ({"lineage": ["a", "b", 3, "c", "d"]}, "not the shape that ctxjobs writes"),
         ({"propagators": [1]}, "not the shape that ctxjobs writes"),
         ({"g": [1]}, "not the shape that ctxjobs writes"),
         ({"overrides": [["db"]]}, "not the shape that ctxjobs writes"),
