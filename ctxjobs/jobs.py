@@ -31,6 +31,7 @@ from ctxjobs.stock import run_stored, stored_job
 from ctxjobs.timing import After, queue_for
 
 if TYPE_CHECKING:
+    from redis import Redis
     from redis.client import Pipeline
     from rq.webhook import Webhook
     from typing_extensions import ParamSpec, Unpack
@@ -78,12 +79,20 @@ class Enqueuer(Generic[P]):
         path: The function's dotted name.
         apps: The apps that it is bound to, a live mapping; None for an unbound job.
         options: How its jobs are enqueued.
+        connection: Redis; None means that of the app.
     """
 
-    def __init__(self, path: str, apps: Mapping[str, BoundApp] | None, options: Options) -> None:
+    def __init__(
+        self,
+        path: str,
+        apps: Mapping[str, BoundApp] | None,
+        options: Options,
+        connection: Redis | None = None,
+    ) -> None:
         self._path = path
         self._apps = apps
         self._options = options
+        self._connection = connection
 
     def options(self, **options: Unpack[Options]) -> Enqueuer[P]:
         """The same job, enqueued with other options.
@@ -94,7 +103,12 @@ class Enqueuer(Generic[P]):
                 pushed: ``"now"``, ``"commit"`` or ``"response"``); all others are RQ's, with RQ's names,
                 units and defaults.
         """
-        return Enqueuer(self._path, self._apps, {**self._options, **options})
+        return Enqueuer(self._path, self._apps, {**self._options, **options}, self._connection)
+
+    def through(self, app: BoundApp, connection: Redis | None) -> Enqueuer[P]:
+        """The same job, on another Redis than its app's; one that is bound to no app is one of *app*."""
+        apps = {app.id: app} if self._apps is None else self._apps
+        return Enqueuer(self._path, apps, self._options, connection)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
         """Capture the context, and put one job on its queue.
@@ -185,7 +199,7 @@ class Enqueuer(Generic[P]):
         options = {name: value for name, value in self._options.items() if name not in own}
         name = self._options.get("queue") or prepared.app.settings.queue
         with prepared_with(prepared), translated(prepared.app):
-            yield queue_for(prepared.app, name, self._options), options
+            yield queue_for(prepared.app, name, self._options, self._connection), options
 
 
 class JobFunction(Protocol[P, R_co]):

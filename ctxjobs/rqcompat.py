@@ -16,6 +16,8 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from rq import cron_job_registry
+from rq.defaults import DEFAULT_CRON_JOB_HISTORY_LIMIT, DEFAULT_CRON_JOB_HISTORY_TTL
 from rq.job import UNEVALUATED, Job, JobStatus, Retry
 from rq.job import _job_stack as _untyped_job_stack
 
@@ -25,6 +27,7 @@ from ctxjobs.serializer import bounded_inflate
 if TYPE_CHECKING:
     from redis.client import Pipeline
     from rq import Queue
+    from rq.cron import CronJob, CronScheduler
 
 _job_stack: Any = _untyped_job_stack
 
@@ -168,6 +171,20 @@ def schedule(queue: Queue, job: Job, when: datetime, pipeline: Pipeline | None) 
     pipe.zadd(queue.scheduled_job_registry.key, {job.id: int(when.timestamp())})
     if pipeline is None:
         pipe.execute()
+
+
+def replace_last(scheduler: CronScheduler, cron_job: CronJob) -> None:
+    """Put *cron_job* in the place of the one that was registered last."""
+    scheduler._cron_jobs[-1] = cron_job
+
+
+def record_cron_run(cron_job: CronJob, job: Job, pipeline: Pipeline) -> None:
+    """Write what RQ's cron writes about the *job* that it has enqueued for *cron_job*."""
+    enqueued_at = cast("datetime", job.enqueued_at).timestamp()
+    pipeline.zadd(cron_job.job_history_key, {job.id: enqueued_at})
+    pipeline.zremrangebyrank(cron_job.job_history_key, 0, -(DEFAULT_CRON_JOB_HISTORY_LIMIT + 1))
+    pipeline.expire(cron_job.job_history_key, DEFAULT_CRON_JOB_HISTORY_TTL)
+    cron_job_registry.add(cron_job.name, pipeline, enqueue_timestamp=enqueued_at)
 
 
 def why_not_importable(func: Callable[..., Any]) -> str | None:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
+from redis import Redis
 from rq.job import Job
 from werkzeug.wsgi import ClosingIterator
 
@@ -83,20 +84,21 @@ class WaitingQueue(Queue):
         return job
 
 
-def queue_for(app: BoundApp, name: str, options: Mapping[str, Any]) -> Queue:
+def queue_for(app: BoundApp, name: str, options: Mapping[str, Any], connection: Redis | None = None) -> Queue:
     """The queue for jobs of *app* that are enqueued with *options*.
 
     Args:
         app: Their app.
         name: The queue's name.
         options: As for :meth:`ctxjobs.jobs.Enqueuer.options`; ``after``, ``pipeline`` and ``group`` are read.
+        connection: Redis, for jobs that wait for nothing; None means that of the app.
 
     Raises:
         ConfigError: There is nothing to wait for, or *options* do not go together.
     """
     after: After = options.get("after", "now")
     if after == "now":
-        return Queue(name, connection=connection_of(app))
+        return Queue(name, connection=connection_of(app) if connection is None else connection)
     if after not in _HOLDERS:
         raise ConfigError("options(after=...)", f"expected 'now', 'commit' or 'response', got {after!r}.")
     for option in ("pipeline", "group"):

@@ -13,6 +13,7 @@ import click
 
 #: Subcommand -> (module and attribute, help line).
 _COMMANDS: Final = {
+    "cron": ("ctxjobs.cli.cron:cron", "Enqueue jobs at fixed times or intervals."),
     "demo": ("ctxjobs.demo.command:demo", "See it work: web app, Redis and worker in one command."),
     "worker": ("ctxjobs_worker.cli:worker", "Run jobs inside the contexts that they were enqueued in."),
 }

@@ -27,6 +27,7 @@ from ctxjobs.errors.contexts import (
 from ctxjobs.errors.deployment import (
     AppLoadError,
     ContextMismatchError,
+    CronConfigError,
     EmbeddedRedisError,
     NoRedisServerError,
     RedisUnavailableError,
@@ -89,6 +90,7 @@ __all__ = [
     "ContextError",
     "ContextMismatchError",
     "ContextPopError",
+    "CronConfigError",
     "CtxJobsError",
     "DecodeError",
     "DeploymentError",

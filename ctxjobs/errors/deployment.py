@@ -26,6 +26,23 @@ class AppLoadError(DeploymentError):
 
 
 @dataclass(eq=False, repr=False)
+class CronConfigError(DeploymentError):
+    """The configuration of a cron scheduler cannot be used.
+
+    Attributes:
+        config: Path of the file, or dotted name of the module.
+        reason: What went wrong; for a module that raised, its own short traceback.
+    """
+
+    config: str
+    reason: str
+    template: ClassVar[str] = (
+        "Cron configuration {config!r} cannot be used: {reason}\n"
+        "Give a file or a module that calls rq.cron.register(...) for each of its jobs."
+    )
+
+
+@dataclass(eq=False, repr=False)
 class RedisUnavailableError(DeploymentError, ConnectionError):
     """Redis does not answer.
 

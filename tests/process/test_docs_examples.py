@@ -25,6 +25,7 @@ import redis
 from rq.registry import FailedJobRegistry
 from support.waiting import wait_until
 
+from ctxjobs.cli.cron import cron
 from ctxjobs.demo.command import demo
 from ctxjobs_worker.cli import worker
 
@@ -154,14 +155,14 @@ def answers(port: int) -> bool:
 
 
 def test_the_page_of_the_command_line_names_every_option() -> None:
-    """The reference has a row for every option of both commands, and for no other one."""
+    """The reference has a row for every option of each command, and for no other one."""
     page = (DOCS / "reference/cli.md").read_text()
     described = {
         word
         for row in re.findall(r"^\| (`-[^|]*)", page, re.MULTILINE)
         for word in re.findall(r"--?[a-z-]+", row)
     }
-    existing = {name for command in (worker, demo) for option in command.params for name in option.opts}
+    existing = {name for command in (worker, cron, demo) for option in command.params for name in option.opts}
     assert described == {name for name in existing if name.startswith("-")}
 
 
