@@ -15,7 +15,7 @@ from redis import Redis
 
 from ctxjobs.embedded import EmbeddedRedis
 from ctxjobs.extension import CtxJobs
-from ctxjobs.propagation import run_in_context
+from ctxjobs.propagation import run_in_context, system_snapshot
 from ctxjobs.registry import registry
 from ctxjobs.snapshot import Snapshot
 from ctxjobs.testing.matrix.jobs import MatrixError, stages
@@ -28,13 +28,15 @@ class Play:
     """What came of one way.
 
     Attributes:
-        expected: What the caller saw before, inside the state.
+        before: What the caller saw before, inside the state.
+        expected: What the jobs have to see: the same, or else what the app's system context has.
         afterwards: What it saw after it had enqueued.
         events: What happened.
         next_job: What a job saw that was enqueued outside of the state, and ran next.
         next_call: What code saw next, outside of the state, in the worker's process.
     """
 
+    before: Any
     expected: Any
     afterwards: Any
     events: list[Event]
@@ -128,12 +130,20 @@ class PropagationMatrix:
         app = self._bound_app(stage, way.inline)
         value = self.values[list(WAYS.values()).index(way) % 2]
         with self.entered(app, value):
-            expected = self.see()
+            before = self.see()
             way.act(stage)
             afterwards = self.see()
         way.finish(stage)
         events, stage.events = stage.events, []
-        return Play(expected, afterwards, events, self._next_job(app, stage), self._bare())
+        [app_id] = registry.apps
+        return Play(
+            before,
+            before if way.carries else run_in_context(system_snapshot(app_id), self.see),
+            afterwards,
+            events,
+            self._next_job(app, stage),
+            run_in_context(Snapshot(app_id), self.see),
+        )
 
     def _bound_app(self, stage: Stage, inline: bool) -> Any:
         app = self.make_app()
@@ -149,19 +159,14 @@ class PropagationMatrix:
         stage.work()
         return next(event.seen for event in stage.events if event.kind == "run")
 
-    def _bare(self) -> Any:
-        """What code sees in the app's context alone, in this process."""
-        [app_id] = registry.apps
-        return run_in_context(Snapshot(app_id), self.see)
-
     # --- what is tested -------------------------------------------------------------------
 
     def check_context(self, name: str) -> None:
-        """The function and the callbacks see what the caller saw, and enqueuing changes nothing for it."""
+        """The function and the callbacks see what they have to; the caller sees what it saw before."""
         play = self.play(name)
         seen = [event.seen for event in play.events if event.kind != "teardown"]
         assert seen == [play.expected for _ in WAYS[name].ends]
-        assert play.afterwards == play.expected
+        assert play.afterwards == play.before
 
     def check_teardown(self, name: str) -> None:
         """After each run teardown runs exactly once, with the exception of that run."""
@@ -178,7 +183,7 @@ class PropagationMatrix:
     def check_next_job(self, name: str) -> None:
         """A job that is enqueued outside of the state, and runs next, sees nothing of it."""
         play = self.play(name)
-        assert play.next_job == play.next_call != play.expected
+        assert play.next_job == play.next_call != play.before
 
     def check_envelope(self, name: str) -> None:
         """Every run of a job finds the envelope that it was enqueued with, byte for byte."""

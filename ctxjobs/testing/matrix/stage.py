@@ -18,6 +18,7 @@ import rq
 from redis import Redis
 from rq.scheduler import RQScheduler
 
+from ctxjobs.hosts import active_hosts
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs.running import current_job
@@ -89,6 +90,10 @@ class Stage:
         if not isinstance(connection, Redis):
             return None
         return cast("bytes | None", connection.hget(current_job.key, ENVELOPE_FIELD))
+
+    def app(self) -> Any:
+        """The app whose contexts are active."""
+        return next(host.app for host, _ in active_hosts())
 
     # --- Redis and workers ----------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from rq import Callback, Repeat, Retry
 from rq.timeouts import UnixSignalDeathPenalty
 
+from ctxjobs.cron import CronScheduler
 from ctxjobs.executor import ContextExecutor
 from ctxjobs.hosts import active_hosts
 from ctxjobs.propagators import commit_session
@@ -35,6 +36,7 @@ class Way:
         ends: How each run of a function or a callback ends, in order.
         enqueues: Whether jobs come of it, in Redis.
         inline: Whether the app is in inline mode, and Redis is a dict.
+        carries: Whether the state travels; if not, the job has the app's system context.
     """
 
     act: Callable[[Stage], Any]
@@ -42,6 +44,7 @@ class Way:
     ends: Sequence[End] = ("returns",)
     enqueues: bool = True
     inline: bool = False
+    carries: bool = True
 
 
 def _call(stage: Stage) -> None:
@@ -76,6 +79,12 @@ def _after_commit(stage: Stage) -> None:
     session.commit()
 
 
+def _by_cron(stage: Stage) -> None:
+    cron = CronScheduler(stage.connection, "ERROR", app=stage.app())
+    cron.register(jobs.report, QUEUE, interval=60)
+    cron.enqueue_jobs()
+
+
 def _requeue(stage: Stage) -> None:
     stage.work()
     [job_id] = stage.queue().failed_job_registry.get_job_ids()
@@ -106,6 +115,7 @@ WAYS: Final[dict[str, Way]] = {
     "enqueue_in": Way(lambda stage: _report().enqueue_in(0)),
     "enqueue_many": Way(_many, ends=("returns", "returns")),
     "after_commit": Way(_after_commit),
+    "cron": Way(_by_cron, carries=False),
     "failing": Way(lambda stage: jobs.fail.options(queue=QUEUE).enqueue(), ends=("raises",)),
     "repeat": Way(lambda stage: _report(repeat=Repeat(times=1)).enqueue(), ends=("returns", "returns")),
     "automatic_retry": Way(
