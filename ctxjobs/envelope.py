@@ -83,6 +83,8 @@ class Envelope:
         snapshot: What the job was enqueued in.
         issued_at: When it was signed, in seconds since the epoch.
         expires_at: From when it is too old, in seconds since the epoch; None means never.
+        enqueued_at: When the job was put on its queue for the first time, as RQ writes it; empty if it had to
+            wait before that.
     """
 
     app_id: str
@@ -90,6 +92,7 @@ class Envelope:
     snapshot: Snapshot
     issued_at: float
     expires_at: float | None
+    enqueued_at: str = ""
 
 
 class Keyring:
@@ -141,6 +144,7 @@ def seal(
     keyring: Keyring,
     max_age_s: float | None = None,
     due_at: float | None = None,
+    enqueued_at: str = "",
 ) -> bytes:
     """Sign *snapshot* for the job that *binding* describes.
 
@@ -152,6 +156,7 @@ def seal(
         keyring: The app's keys.
         max_age_s: Seconds after which the job, once due, is too old; None means never.
         due_at: When the job is due, in seconds since the epoch; None means now.
+        enqueued_at: When it is put on its queue, as RQ writes it; empty if it has to wait.
 
     Returns:
         The envelope.
@@ -165,6 +170,8 @@ def seal(
         "snapshot": msgspec.Raw(snapshot),
         **binding.to_dict(),
     }
+    if enqueued_at:
+        payload["enqueued_at"] = enqueued_at
     header = f"{WIRE_VERSION}:{app_id}:{keyring.key_id}:".encode()
     return keyring.sign(header + msgspec.json.encode(payload))
 
@@ -235,7 +242,10 @@ def _open(payload: bytes, app_id: str, binding: Binding, at: float) -> Envelope:
     except DecodeError as exc:
         advice = "It was written by another release of ctxjobs; run it there."
         raise WireVersionError(binding.job_id, str(exc), advice) from exc
-    return Envelope(app_id, fields["function"], snapshot, fields["issued_at"], fields["expires_at"])
+    enqueued_at = fields.get("enqueued_at", "")
+    return Envelope(
+        app_id, fields["function"], snapshot, fields["issued_at"], fields["expires_at"], enqueued_at
+    )
 
 
 def _mismatch(job_id: str, name: str, bound: Any, found: Any) -> EnvelopeMismatchError:

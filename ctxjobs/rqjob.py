@@ -33,8 +33,10 @@ from ctxjobs.indexing import IndexedJob, index_keys
 from ctxjobs.inline import InlineQueue
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, prepare_for, run_job
+from ctxjobs.propagators import meta_for
 from ctxjobs.references import Noting, load
 from ctxjobs.registry import RegisteredFunction, registry
+from ctxjobs.running import Delivery, JobPart
 from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, load_call
 from ctxjobs.snapshot import Snapshot
 
@@ -63,6 +65,8 @@ class ContextJob(IndexedJob):
     leaks: Sequence[str] = ()
     _sealed: bytes | None = None
     _refers = False  # whether an argument holds a reference
+    _enqueued_at: str = ""
+    _part: JobPart = "function"
 
     # --- made by the caller ---------------------------------------------------------------
 
@@ -95,9 +99,11 @@ class ContextJob(IndexedJob):
         job = cast("ContextJob", super().create(function.path, args=args, kwargs=kwargs, **options))
         rqcompat.set_call(job, function.path, args or (), kwargs or {}, data)
         job.serializer = ContextSerializer
-        job.prepared = prepare_for(function)
-        if job.prepared.app.memory is not None:
-            job.connection = job.prepared.app.memory
+        job.prepared = prepared = prepare_for(function)
+        if own_meta := meta_for(prepared.snapshot):
+            job.meta = {**job.meta, **own_meta}
+        if prepared.app.memory is not None:
+            job.connection = prepared.app.memory
         return job
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
@@ -123,6 +129,7 @@ class ContextJob(IndexedJob):
             keyring=prepared.app.keyring,
             max_age_s=prepared.max_age_s,
             due_at=self.due_at,
+            enqueued_at=_text(fields.get("enqueued_at")),
         )
 
     # --- read from Redis ------------------------------------------------------------------
@@ -151,6 +158,7 @@ class ContextJob(IndexedJob):
             return fields
         self.envelope, data = open_envelope(self.id, fields)
         self._sealed = fields[ENVELOPE_FIELD]
+        self._enqueued_at = _text(fields.get("enqueued_at"))
         self.serializer = ContextSerializer
         return {**fields, "data": data}
 
@@ -203,6 +211,13 @@ class ContextJob(IndexedJob):
         return index_keys(app.id, app.settings.index, snapshot)
 
     @property
+    def delivery(self) -> Delivery:
+        """How this job came to run, and what of it runs now."""
+        first = self.envelope is None or self.envelope.enqueued_at == self._enqueued_at != ""
+        function = str(self.func_name)
+        return Delivery(function, self.origin, self._part, first, self.retries_left or 0)
+
+    @property
     def dependents_key(self) -> str:
         """RQ's key of the jobs that wait for this one; a refused job releases none."""
         key: str = super().dependents_key
@@ -244,7 +259,7 @@ class ContextJob(IndexedJob):
         if snapshot is None:
             return self.execute_plain()
         function = self._resolve()
-        return self._run_in(snapshot, lambda: checked_result(self._call(function, snapshot)))
+        return self._run_in(snapshot, "function", lambda: checked_result(self._call(function, snapshot)))
 
     def _call(self, function: RegisteredFunction, snapshot: Snapshot) -> Any:
         """Call the function, inside the contexts: its references are loaded there."""
@@ -254,7 +269,8 @@ class ContextJob(IndexedJob):
             _, _, args, kwargs = load_call(rqcompat.stored_call(self), partial(load, app=app))
         return function.func(*args, **kwargs)
 
-    def _run_in(self, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
+    def _run_in(self, snapshot: Snapshot, part: JobPart, call: Callable[[], Any]) -> Any:
+        self._part = part
         try:
             return run_job(self, snapshot, call)
         except JobDroppedError as dropped:
@@ -282,23 +298,23 @@ class ContextJob(IndexedJob):
     @property
     def success_callback(self) -> Any:
         """RQ's success callback; it runs in contexts restored afresh."""
-        return self._in_contexts(super().success_callback)
+        return self._in_contexts(super().success_callback, "on_success")
 
     @property
     def failure_callback(self) -> Any:
         """RQ's failure callback; it runs in contexts restored afresh."""
-        return self._in_contexts(super().failure_callback)
+        return self._in_contexts(super().failure_callback, "on_failure")
 
     @property
     def stopped_callback(self) -> Any:
         """RQ's stopped callback; it runs in contexts restored afresh."""
-        return self._in_contexts(super().stopped_callback)
+        return self._in_contexts(super().stopped_callback, "on_stopped")
 
-    def _in_contexts(self, callback: Any) -> Any:
+    def _in_contexts(self, callback: Any, part: JobPart) -> Any:
         snapshot = self.snapshot
         if callback is None or snapshot is None:
             return callback
-        return lambda *args: self._run_in(snapshot, lambda: callback(*args))
+        return lambda *args: self._run_in(snapshot, part, lambda: callback(*args))
 
 
 class Queue(InlineQueue):

@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, Final, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, cast
 
 from werkzeug.local import LocalProxy
 
 from ctxjobs.snapshot import Snapshot
+
+JobPart = Literal["function", "on_success", "on_failure", "on_stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a job came to run, and what of it runs now; for those who trace it.
+
+    Attributes:
+        function: Dotted name of its function.
+        queue: Name of its queue.
+        part: Its function, or which of its callbacks.
+        immediate: Whether this is the first run, straight from the queue that the job was enqueued on:
+            nothing delayed, retried, repeated or requeued it, and it waited for no other job.
+        retries_left: How many times it will be run again if it fails.
+    """
+
+    function: str
+    queue: str
+    part: JobPart
+    immediate: bool
+    retries_left: int
 
 
 class RunningJob(Protocol):
@@ -28,6 +51,11 @@ class RunningJob(Protocol):
     @property
     def snapshot(self) -> Snapshot | None:
         """What it was enqueued in; None for a plain RQ job."""
+        ...
+
+    @property
+    def delivery(self) -> Delivery:
+        """How it came to run."""
         ...
 
 

@@ -1,7 +1,8 @@
 """The WSGI environ: what of it travels, and how a request is rebuilt from that.
 
 Copying CGI keys is exact where rebuilding from a URL is not (ProxyFix, a prefix, a subdomain,
-quoted paths). May import the policy's and the snapshot's floor; knows no framework.
+quoted paths). Header values come from outside and are checked. May import the policy's and the snapshot's
+floor; knows no framework.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
-from ctxjobs.inbound import SAFE_ID
+from ctxjobs.inbound import SAFE_ID, unsafe_headers
 from ctxjobs.snapshot import RequestData
 
 #: Where the environ keeps the id that was made for its request.
@@ -56,6 +57,14 @@ def request_id(environ: Mapping[str, Any]) -> str:
     if isinstance(environ, dict):  # PEP 3333 says it is one
         environ[_REQUEST_ID] = made
     return made
+
+
+def drop_unsafe(taken: dict[str, str]) -> dict[str, str]:
+    """Take from *taken* the headers that must not travel; why, by their names as the environ spells them."""
+    reasons = unsafe_headers({key[5:]: value for key, value in taken.items() if key.startswith("HTTP_")})
+    for name in reasons:
+        del taken[f"HTTP_{name}"]
+    return reasons
 
 
 def content_type(environ: Mapping[str, Any]) -> dict[str, str]:

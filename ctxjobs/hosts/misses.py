@@ -91,6 +91,8 @@ class Misses:
                 said,
                 "Add Capture(body_bytes=...), at least as large as the body, or pass it as an argument.",
             )
+        if path in self.reasons and kind == "headers":
+            return self.reasons[path], "Pass what the job needs of it as an argument."
         if path in self.reasons:
             return self.reasons[path].rstrip("."), (
                 f"Pass an id of it as an argument; Capture(g=(..., {name!r})) makes the enqueue fail instead."
@@ -106,8 +108,9 @@ class Misses:
         """Add what this job does not have to *names* and *skipped*, which are of a job that it enqueues."""
         for kind, missing in self.names.items():
             for name in sorted(missing):
-                if kind == "g" and (reason := self.reasons.get(f"g.{name}")):
-                    skipped[f"g.{name}"] = reason
+                path = _path(kind, name)
+                if reason := self.reasons.get(path):
+                    skipped[path] = reason
                 else:
                     names.setdefault(kind, []).append(name)
         if reason := self.reasons.get("request.body"):
@@ -129,6 +132,11 @@ def _never_travels(kind: str, name: str) -> bool:
     )
 
 
+def header_path(name: str) -> str:
+    """What code writes to read the header that the environ spells *name*."""
+    return f"request.headers[{_title(name)!r}]"
+
+
 def _path(kind: str, name: str) -> str:
     """What code writes to read it."""
     if kind == "g":
@@ -137,7 +145,7 @@ def _path(kind: str, name: str) -> str:
         return f"session[{name!r}]"
     if kind == "json":
         return "request.json"
-    return f"request.{kind}[{_title(name) if kind == 'headers' else name!r}]"
+    return header_path(name) if kind == "headers" else f"request.{kind}[{name!r}]"
 
 
 def _title(name: str) -> str:

@@ -24,16 +24,17 @@ from ctxjobs.errors import (
 from ctxjobs.hosts import Active
 from ctxjobs.hosts.environ import (
     content_type,
+    drop_unsafe,
     left_out_headers,
     left_out_parts,
     read_environ,
     request_id,
 )
-from ctxjobs.hosts.misses import bounded
+from ctxjobs.hosts.misses import bounded, header_path
 from ctxjobs.override import Override
 from ctxjobs.policy import Capture
 from ctxjobs.propagation.overriding import overridden
-from ctxjobs.propagators import take_propagated
+from ctxjobs.propagators import checked, take_propagated
 from ctxjobs.registry import BoundApp, RegisteredFunction, choose_app, registry
 from ctxjobs.running import cv_job
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot
@@ -142,7 +143,7 @@ def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
         request=_take_request(app, active, policy, skipped, names) if policy.request else None,
         session=_take_session(app, active, policy, names) if policy.request else None,
         g=_take_g(app, active, policy, skipped, names),
-        propagators=taken.values,
+        propagators=checked(taken.values, skipped),
         cleared=tuple(taken.cleared),
         skipped=skipped,
         left_out=bounded(names),  # which the lines above have filled
@@ -156,6 +157,7 @@ def _take_request(
     if environ is None:
         return None
     taken = read_environ(environ, policy.headers)
+    skipped.update((header_path(name), reason) for name, reason in drop_unsafe(taken).items())
     body = app.host.read_body(active, policy.body_bytes) if policy.body_bytes else None
     if body is not None:
         taken.update(content_type(environ))

@@ -128,6 +128,33 @@ class SupportsTriggers(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsCheck(Protocol):
+    """A propagator whose state may come from outside, and is checked before it travels."""
+
+    def check(self, value: Any) -> tuple[Any, Mapping[str, str]]:
+        """What of a captured *value* may travel; and why the rest may not, by its name."""
+        ...
+
+
+@runtime_checkable
+class SupportsMeta(Protocol):
+    """A propagator whose library looks for something in RQ's ``job.meta``."""
+
+    def meta(self, value: Any) -> Mapping[str, Any]:
+        """What to put there for a *value* that travels."""
+        ...
+
+
+@runtime_checkable
+class SupportsFlush(Protocol):
+    """A propagator whose library sends what it recorded later, from a thread."""
+
+    def flush(self) -> None:
+        """Send it now, within seconds: the process of a worker is about to end."""
+        ...
+
+
 _propagators: dict[str, Propagator] = {}
 
 

@@ -23,7 +23,7 @@ from redis import Redis
 
 from ctxjobs.config import redis_url_from_environment
 from ctxjobs.errors import ConfigError, CtxJobsError
-from ctxjobs.propagators import after_fork
+from ctxjobs.propagators import after_fork, flush_propagators
 from ctxjobs.registry import BoundApp, load_apps, registry
 from ctxjobs_worker.channel import Channel
 from ctxjobs_worker.options import EXIT_AGAIN, EXIT_NO_APP, EXIT_OK, EXIT_RECYCLED, WorkerOptions
@@ -142,6 +142,7 @@ def run_child(options: WorkerOptions, system_app: str) -> NoReturn:
     except BaseException:  # noqa: BLE001 - whatever it was, the supervisor starts another child
         traceback.print_exc()
     finally:
+        flush_propagators()  # os._exit runs nothing that libraries have registered for the end
         logging.shutdown()
         os._exit(code)
 

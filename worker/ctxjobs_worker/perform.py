@@ -18,6 +18,7 @@ from ctxjobs.leaks import Watch, leaked
 from ctxjobs.propagation import system_snapshot
 from ctxjobs.registry import registry
 from ctxjobs.rqjob import ContextJob
+from ctxjobs.running import JobPart
 from ctxjobs.snapshot import Snapshot
 from ctxjobs_worker.options import OnLeak
 
@@ -67,14 +68,14 @@ class WorkerJob(ContextJob):
             raise refusal
         if self.system_app is None:
             return self.execute_plain()
-        return self._run_in(system_snapshot(self.system_app), self.execute_plain)
+        return self._run_in(system_snapshot(self.system_app), "function", self.execute_plain)
 
-    def _run_in(self, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
+    def _run_in(self, snapshot: Snapshot, part: JobPart, call: Callable[[], Any]) -> Any:
         """As a library runs it; then look for what was left behind."""
         watch = Watch(app.host.app for app in registry.apps.values())
         known = len(self.leaks)
         try:
-            result = super()._run_in(snapshot, call)
+            result = super()._run_in(snapshot, part, call)
         finally:
             if left := watch.leaks():
                 leaked.send(self.id, left=left)
