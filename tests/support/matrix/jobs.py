@@ -13,7 +13,15 @@ from redis import Redis
 from rq import Retry
 from rq.job import Job
 from support.matrix.events import emit
-from support.matrix.seeing import APPS, STRAY, active_framework, is_anything_active, see, surroundings
+from support.matrix.seeing import (
+    APPS,
+    STRAY,
+    active_framework,
+    is_anything_active,
+    log_ids,
+    see,
+    surroundings,
+)
 
 from ctxjobs import current_job, job
 from ctxjobs.keys import ENVELOPE_FIELD
@@ -139,4 +147,5 @@ def on_failure(job: Job, connection: Redis, kind: type, exc: BaseException, trac
 
 def _look_from_callback(job: Job, connection: Redis, kind: str, outcome: Any) -> None:
     seen = see() if is_anything_active() else None
-    emit(connection, job.id, "callback", kind=kind, outcome=outcome, seen=seen, current=bool(current_job))
+    facts = {"seen": seen, "current": bool(current_job), "log_ids": log_ids()}
+    emit(connection, job.id, "callback", kind=kind, outcome=outcome, **facts)

@@ -6,6 +6,7 @@ has imported it.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import ctxjobs
 import ctxjobs.native.globals
 from ctxjobs import SAFE_HEADERS, current_job
+from ctxjobs.logs import ContextFilter
 
 #: The apps of this process by name, for the question whether ``current_app`` is the very one.
 APPS: dict[str, Any] = {}
@@ -67,7 +69,7 @@ def _see_request(framework: Any) -> dict[str, Any]:
 
 def surroundings() -> dict[str, Any]:
     """What only a job is asked: everything that is there, wanted or not."""
-    found: dict[str, Any] = {"pid": os.getpid(), "stray": STRAY.get(), "contexts": {}}
+    found: dict[str, Any] = {"pid": os.getpid(), "stray": STRAY.get(), "contexts": {}, "log_ids": log_ids()}
     for name, framework in _frameworks():
         found["contexts"][name] = [_depth(variable) for variable in _variables(framework)]
         if framework.has_app_context():
@@ -80,6 +82,13 @@ def surroundings() -> dict[str, Any]:
         found["trigger"] = current_job.snapshot.trigger
         found["lineage"] = (lineage.root, lineage.parent, lineage.hop)
     return found
+
+
+def log_ids() -> tuple[str, str, str]:
+    """Job, request and app of a line that is logged here."""
+    record: Any = logging.makeLogRecord({"msg": "said"})
+    ContextFilter().filter(record)
+    return record.job_id, record.request_id, record.app_id
 
 
 def is_anything_active() -> bool:
