@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -59,12 +59,12 @@ class Settings:
             a failed job has raised.
     """
 
-    redis_url: str | None
+    redis_url: str | None = field(repr=False)  # it may hold a password
     app_id: str | None
     queue: str
     capture: Any
-    secret_key: str | bytes | None
-    secret_key_fallbacks: Sequence[str | bytes] | None
+    secret_key: str | bytes | None = field(repr=False)
+    secret_key_fallbacks: Sequence[str | bytes] | None = field(repr=False)
     snapshot_limit_bytes: int
     max_age_s: float | None
     max_hops: int

@@ -46,6 +46,9 @@ _TAMPERED: Final = (
     "Somebody changed it in Redis, or the web process and the worker have different secret keys: after a "
     "change of SECRET_KEY keep the old one in SECRET_KEY_FALLBACKS until the queues have drained."
 )
+_OTHER_RELEASE: Final = (
+    "'rq requeue' it once a worker runs the ctxjobs release that wrote it; till then it stays as it is."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,7 @@ def _read_header(envelope: bytes, job_id: str) -> tuple[str, str]:
         raise WireVersionError(
             job_id,
             f"its envelope has wire version {int(match[1])}, this ctxjobs reads version {WIRE_VERSION}",
-            "Run it with a worker of the ctxjobs release that wrote it, then 'rq requeue' it there.",
+            _OTHER_RELEASE,
         )
     if match is None or match[2] is None:
         raise BadSignatureError(job_id, "its envelope is not one that ctxjobs writes", _TAMPERED)
@@ -229,33 +232,69 @@ def _header_end(signed: bytes) -> int:
     return match.end() if match else 0
 
 
+class _Payload(msgspec.Struct):
+    """What :func:`seal` signs, by name; a name that a later release adds is passed over."""
+
+    app: str
+    function: str
+    issued_at: float
+    expires_at: float | None
+    snapshot: msgspec.Raw
+    job_id: str
+    created_at: str
+    queue: str
+    data_digest: str
+    callbacks: tuple[str, str, str]
+    webhooks_digest: str
+    enqueued_at: str = ""
+
+
+_read_payload = msgspec.json.Decoder(_Payload).decode
+
+
 def _open(payload: bytes, app_id: str, binding: Binding, at: float) -> Envelope:
     """Decode a payload whose signature was verified."""
-    fields: dict[str, Any] = codec.loads(payload, len(payload))  # type: ignore[assignment]  # signed: seal() wrote this shape
-    for name, value in {"app": app_id, **binding.to_dict()}.items():
-        bound = tuple(fields[name]) if isinstance(value, tuple) else fields[name]
-        if bound != value:
-            raise _mismatch(binding.job_id, name, bound, value)
-    _check_time(binding.job_id, at, fields["issued_at"], fields["expires_at"])
     try:
-        snapshot = Snapshot.from_primitive(fields["snapshot"])
+        signed = _read_payload(payload)
+        _check_binding(signed, app_id, binding)
+        _check_time(binding.job_id, at, signed.issued_at, signed.expires_at)
+        snapshot = Snapshot.from_primitive(codec.loads(bytes(signed.snapshot), len(payload)))
     except DecodeError as exc:
-        advice = "It was written by another release of ctxjobs; run it there."
-        raise WireVersionError(binding.job_id, str(exc), advice) from exc
-    enqueued_at = fields.get("enqueued_at", "")
+        raise _unreadable(binding.job_id, f"{exc.path}: {exc.reason}") from exc
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+        raise _unreadable(binding.job_id, str(exc)) from exc
     return Envelope(
-        app_id, fields["function"], snapshot, fields["issued_at"], fields["expires_at"], enqueued_at
+        app_id, signed.function, snapshot, signed.issued_at, signed.expires_at, signed.enqueued_at
     )
+
+
+def _unreadable(job_id: str, reason: str) -> WireVersionError:
+    return WireVersionError(
+        job_id, f"its envelope is signed, and does not read here ({reason})", _OTHER_RELEASE
+    )
+
+
+def _check_binding(signed: _Payload, app_id: str, binding: Binding) -> None:
+    for name, found in {"app": app_id, **binding.to_dict()}.items():
+        bound = getattr(signed, name)
+        if bound != found:
+            raise _mismatch(binding.job_id, name, bound, found)
 
 
 def _mismatch(job_id: str, name: str, bound: Any, found: Any) -> EnvelopeMismatchError:
     what = name.removesuffix("_digest").replace("_", " ")
-    shown = "" if name.endswith("_digest") else f" ({bound!r}, found {found!r})"
+    shown = "" if name.endswith("_digest") else f" ({_short(bound)}, found {_short(found)})"
     return EnvelopeMismatchError(
         job_id,
         f"its envelope was signed for another {what}{shown}",
         "The job was changed or copied in Redis. To run it elsewhere, enqueue it again from the app.",
     )
+
+
+def _short(value: Any) -> str:
+    """*value* for a message: what lies in Redis may be of any length."""
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _check_time(job_id: str, now: float, issued_at: float, expires_at: float | None) -> None:

@@ -22,6 +22,7 @@ from rq.job import UNEVALUATED, Job, JobStatus, Retry
 from rq.job import _job_stack as _untyped_job_stack
 
 from ctxjobs import codec
+from ctxjobs.errors import DecodeError
 from ctxjobs.serializer import bounded_inflate
 
 if TYPE_CHECKING:
@@ -55,8 +56,13 @@ def register_types() -> None:
 
 
 def job_fields(raw: dict[Any, Any]) -> dict[str, bytes]:
-    """A job hash as Redis returned it, with text as keys."""
-    return {key.decode(errors="replace") if isinstance(key, bytes) else key: raw[key] for key in raw}
+    """A job hash as Redis returned it, with text as keys; without a traceback that would inflate to GiB."""
+    fields = {key.decode(errors="replace") if isinstance(key, bytes) else key: raw[key] for key in raw}
+    try:
+        bounded_inflate(fields.get("exc_info", b""))
+    except DecodeError:
+        del fields["exc_info"]
+    return fields
 
 
 @contextmanager

@@ -148,7 +148,7 @@ class ContextJob(IndexedJob):
         except JobRefusedError as refusal:
             self._restore_refused(fields, refusal)
         except Exception as exc:  # noqa: BLE001 - whatever RQ says of a field that it cannot read
-            reason = f"its fields do not read as RQ writes them ({type(exc).__name__}: {exc})"
+            reason = f"its fields do not read as RQ writes them ({type(exc).__name__}: {str(exc)[:200]})"
             self._restore_refused(fields, EnvelopeMismatchError(self.id, reason, "Enqueue it again."))
 
     def _admit(self, fields: dict[str, bytes]) -> dict[str, bytes]:
@@ -182,6 +182,17 @@ class ContextJob(IndexedJob):
         except Exception:  # noqa: BLE001 - one of these does not read either: the queue's name is enough
             super().restore({"origin": _text(fields.get("origin")), "data": b""})
         self._refuse(refusal)
+
+    def check_queue(self, name: str) -> None:
+        """Refuse to run out of another queue than the one that this job was signed for.
+
+        Args:
+            name: The queue in which a worker has found it.
+        """
+        if self.envelope is not None and self.origin != name:
+            reason = f"its envelope was signed for another queue ({self.origin!r}, found in {name!r})"
+            advice = "Somebody put it there in Redis; 'rq requeue' puts it back."
+            self._refuse(EnvelopeMismatchError(self.id, reason, advice))
 
     def _refuse(self, refusal: JobRefusedError) -> None:
         self.refusal = refusal

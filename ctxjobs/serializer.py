@@ -18,6 +18,9 @@ from ctxjobs.errors import DecodeError, ValueLimitError
 
 #: Bytes of one pickle, uncompressed. Redis itself would take 512 MiB; a queue is no file store.
 MAX_BYTES = 16 * 1024 * 1024
+#: Lists, dicts and tuples in one pickle. One byte of it can stand for an empty list of 56 bytes, so that
+#: 16 MiB of them took 2.3 GB here; this many take 75 MB.
+MAX_CONTAINERS = 500_000
 #: Fixed, so that a change of Python changes no bytes in Redis. Every Python since 3.8 reads it.
 PICKLE_PROTOCOL = 5
 
@@ -38,6 +41,13 @@ _ARGUMENT_BYTES = {
     }.items()
     for opcode in opcodes
 }
+_CONTAINERS = frozenset(
+    opcode[0]
+    for opcode in (
+        *(pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.EMPTY_TUPLE),
+        *(pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+    )
+)
 #: Opcodes whose argument says how long it is: the bytes of that length.
 _LENGTH_BYTES = {
     pickle.SHORT_BINUNICODE[0]: 1,
@@ -164,11 +174,14 @@ def _dump(primitive: object, place: str) -> bytes:
     data = pickle.dumps(primitive, PICKLE_PROTOCOL)
     if len(data) > MAX_BYTES:
         raise ValueLimitError(place, "bytes", len(data), MAX_BYTES)
+    # A pickle of fewer bytes cannot have so many.
+    if len(data) > MAX_CONTAINERS and (count := _count_containers(data, place)) > MAX_CONTAINERS:
+        raise ValueLimitError(place, "lists and dicts", count, MAX_CONTAINERS)
     return data
 
 
 class _PrimitiveUnpickler(pickle.Unpickler):
-    """Looks up nothing, so can call nothing: the second line, behind :func:`_check_opcodes`."""
+    """Looks up nothing, so can call nothing: the second line, behind :func:`_count_containers`."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
         raise pickle.UnpicklingError(f"it names {module_name}.{global_name}")
@@ -180,7 +193,8 @@ class _PrimitiveUnpickler(pickle.Unpickler):
 def _load(data: bytes, place: str) -> Any:
     if len(data) > MAX_BYTES:
         raise DecodeError(place, f"it has {len(data)} bytes; the limit is {MAX_BYTES}")
-    _check_opcodes(data, place)
+    if _count_containers(data, place) > MAX_CONTAINERS:
+        raise DecodeError(place, f"it has more than {MAX_CONTAINERS} lists and dicts")
     try:
         primitive = _PrimitiveUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # a broken pickle may raise anything
@@ -189,15 +203,19 @@ def _load(data: bytes, place: str) -> Any:
     return primitive
 
 
-def _check_opcodes(data: bytes, place: str) -> None:
+def _count_containers(data: bytes, place: str) -> int:
     """Refuse a pickle that does anything but build primitives, before any of it is done.
 
     Besides names and calls, that keeps out PUT, by which six bytes claim 64 GiB for the memo.
+
+    Returns:
+        How many lists, dicts and tuples it builds.
     """
-    at = 0
+    at = containers = 0
     while at < len(data):
         opcode = data[at]
         at += 1
+        containers += opcode in _CONTAINERS
         if opcode in _ARGUMENT_BYTES:
             at += _ARGUMENT_BYTES[opcode]
         elif opcode in _LENGTH_BYTES:
@@ -206,6 +224,7 @@ def _check_opcodes(data: bytes, place: str) -> None:
         else:
             reason = f"pickle opcode {bytes([opcode])!r} at byte {at - 1} does more than build primitives"
             raise DecodeError(place, reason)
+    return containers
 
 
 def _check_tree(root: Any, place: str) -> None:

@@ -6,7 +6,8 @@ May import ``forms``, ``scalars`` and :mod:`ctxjobs.errors`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from ctxjobs.codec import scalars
@@ -25,6 +26,9 @@ from ctxjobs.codec.forms import (
 from ctxjobs.errors import DecodeError, ReferenceGoneError, UnknownModelError
 
 T = TypeVar("T")
+#: Keys of one dict, or items of one set, with the same hash. Hashes of numbers can be chosen: a megabyte of
+#: such keys took a second here, sixteen of them minutes, as each is compared with all before it.
+MAX_SAME_HASH = 1000
 #: Takes the name and the key of a reference; gives what shall stand in its place.
 Referent: TypeAlias = Callable[[str, Any], Any]
 #: Takes a primitive, or the payload of a tag, the level on which it stands, and what references become.
@@ -130,6 +134,8 @@ def _built(tag: str, build: Callable[..., T], /, *parts: Any, **named: Any) -> T
     except _PLACED:
         raise
     except _MISFIT as error:
+        if tag in OWN_TAGS:  # the text of Python's own errors shows the value
+            raise DecodeError("", f"no {tag} can be built from it") from None
         raise DecodeError("", f"no {_short(tag)} can be built from it ({_short(str(error))})") from error
 
 
@@ -163,7 +169,22 @@ def _decode_pairs(payload: object, depth: int, referent: Referent) -> dict[Any, 
         (_decode(key, depth, keys_part, key, referent), _decode(item, depth, key_part, key, referent))
         for key, item in [_pair("dict", pair) for pair in _as(list, "dict", payload)]
     ]
-    return _built("dict", dict, decoded)
+    return _built("dict", _dict_of, decoded)
+
+
+def _dict_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    _check_hashes(key for key, _ in pairs)
+    return dict(pairs)
+
+
+def _set_of(items: list[Any]) -> set[Any]:
+    _check_hashes(items)
+    return set(items)
+
+
+def _check_hashes(keys: Iterable[Any]) -> None:
+    if max(Counter(map(hash, keys)).values(), default=0) > MAX_SAME_HASH:
+        raise DecodeError("", f"more than {MAX_SAME_HASH} of its keys have the same hash")
 
 
 def _decode_reference(payload: object, depth: int, referent: Referent) -> Any:
@@ -198,8 +219,8 @@ _SHAPES: dict[type, Decoder] = {
 decoders: dict[str, Decoder] = {
     "dict": _decode_pairs,
     "tuple": _from_items("tuple", tuple),
-    "set": _from_items("set", set),
-    "frozenset": _from_items("frozenset", frozenset),
+    "set": _from_items("set", _set_of),
+    "frozenset": _from_items("frozenset", lambda items: frozenset(_set_of(items))),
     "ref": _decode_reference,
     **{tag: _from_scalar(tag, decode_scalar) for tag, decode_scalar in scalars.DECODERS.items()},
 }

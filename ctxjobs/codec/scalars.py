@@ -20,7 +20,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from ctxjobs.codec.forms import INT64, is_text, name_of
-from ctxjobs.errors import UnencodableValueError
+from ctxjobs.errors import DecodeError, UnencodableValueError
 
 #: Enums that were registered, by their name on the wire. Others are found among imported modules.
 enums: dict[str, type[Enum]] = {}
@@ -105,7 +105,7 @@ ENCODERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
-# --- Decoding: each raises an ordinary error for what it did not write -----------------------
+# --- Decoding: DecodeError with our own reason, which shows no value, or an ordinary error ------
 
 
 def _from_items(build: Callable[..., Any], *kinds: type) -> Callable[[Any], Any]:
@@ -113,7 +113,7 @@ def _from_items(build: Callable[..., Any], *kinds: type) -> Callable[[Any], Any]
 
     def decode_items(payload: object) -> Any:
         if type(payload) is not list or tuple(map(type, payload)) != kinds:
-            raise ValueError("its payload has another shape")
+            raise DecodeError("", "its payload has another shape")
         return build(*payload)
 
     return decode_items
@@ -128,7 +128,7 @@ def _decode_decimal(text: str) -> Decimal:
     value = Decimal(text)
     if value.is_finite():
         return value
-    raise ValueError("it is no finite number")
+    raise DecodeError("", "it is no finite number")
 
 
 def _decode_datetime(text: str, fold: int, zone: str) -> datetime:
@@ -136,7 +136,7 @@ def _decode_datetime(text: str, fold: int, zone: str) -> datetime:
     if not zone:
         return value
     if value.tzinfo is None:
-        raise ValueError("it has a time zone and no offset")
+        raise DecodeError("", "it has a time zone and no offset")
     local = value.replace(tzinfo=_zone(zone))
     # Where the rules of the zone have changed meanwhile, the instant is kept and not the wall time.
     return local if local.utcoffset() == value.utcoffset() else value.astimezone(local.tzinfo)
@@ -151,20 +151,20 @@ def _zone(key: str) -> ZoneInfo:
     try:
         return ZoneInfo(key)
     except (OSError, LookupError, ValueError) as error:
-        raise ValueError(
-            f"time zone {key[:50]!r} is not known here; 'pip install tzdata' may help"
-        ) from error
+        reason = f"time zone {key[:50]!r} is not known here; 'pip install tzdata' may help"
+        raise DecodeError("", reason) from error
 
 
 def _decode_enum(name: str, member: str) -> Enum:
-    cls = _find_enum(name)
+    cls, shown = _find_enum(name), name[:200]
     if cls is None:
-        raise ValueError(f"{name} is no Enum that is imported here; import its module where the app is made")
+        reason = f"{shown} is no Enum that is imported here; import its module where the app is made"
+        raise DecodeError("", reason)
     if member in cls.__members__:
         return cls[member]
     if issubclass(cls, Flag):
         return cls(int(member))
-    raise ValueError(f"{name} has no member {member}")
+    raise DecodeError("", f"{shown} has no member {member[:200]}")
 
 
 def _find_enum(name: str) -> type[Enum] | None:

@@ -26,11 +26,11 @@ class UnencodableValueError(CallerError, TypeError):
 
 @dataclass(eq=False, repr=False)
 class ValueLimitError(CallerError, ValueError):
-    """A value is nested too deeply or takes too many bytes.
+    """A value is nested too deeply, takes too many bytes or has too many parts.
 
     Attributes:
         path: Where the value stands.
-        what: What was measured: ``"levels"`` or ``"bytes"``.
+        what: What was measured: ``"levels"``, ``"bytes"`` or ``"lists and dicts"``.
         size: The size found, in that unit.
         limit: The largest size allowed, in that unit.
     """

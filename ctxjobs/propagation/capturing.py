@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
@@ -54,7 +54,7 @@ class Prepared:
 
     app: BoundApp
     snapshot: Snapshot
-    encoded: bytes
+    encoded: bytes = field(repr=False)
     max_age_s: float | None
 
 

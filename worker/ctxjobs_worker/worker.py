@@ -98,6 +98,7 @@ class Worker(SimpleWorker):
 
     def execute_job(self, job: Any, queue: Any) -> None:
         """As RQ's; a refused job fails in the queue that it was found in, whatever its hash says."""
+        job.check_queue(queue.name)
         if job.refusal is not None:
             job.origin = queue.name
         super().execute_job(job, queue)
