@@ -14,6 +14,8 @@ from pathlib import Path
 from support.waiting import wait_until
 
 TESTS = Path(__file__).parents[1]
+#: For processes of their own: the modules of the tests, then whatever this process was given.
+PYTHONPATH = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
 DEPOT = ("--app", "support.depot:create_app()")
 
 
@@ -59,7 +61,7 @@ def run_worker(
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "ctxjobs", "worker", *app, *args],
-            env={**os.environ, "PYTHONPATH": str(TESTS), "CTXJOBS_REDIS_URL": redis_url},
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "CTXJOBS_REDIS_URL": redis_url},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -7,16 +7,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from redis import Redis
 from rq import Queue
 from rq.registry import ScheduledJobRegistry
+from support.worker_process import PYTHONPATH
 
 #: Ours; RQ's own, which forks for each job; RQ's own that runs all jobs in one process.
 WORKERS = ("ctxjobs", "rq", "rq-simple")
 QUEUES = ("leaks", "default", "other")
-TESTS = Path(__file__).parents[2]
 #: The longest that one worker may take to empty its queues.
 BURST_TIMEOUT_S = 60.0
 
@@ -39,7 +38,7 @@ def run_worker(worker: str, apps: Sequence[str], url: str, queues: Sequence[str]
 
 def run_process(command: Sequence[str], url: str, **environ: str) -> str:
     """Run a command to its end, with Redis and the tests' modules in its environment."""
-    settings = {"PYTHONPATH": str(TESTS), "CTXJOBS_REDIS_URL": url, **environ}
+    settings = {"PYTHONPATH": PYTHONPATH, "CTXJOBS_REDIS_URL": url, **environ}
     with tempfile.TemporaryFile("w+") as log:
         code = subprocess.run(
             command,
