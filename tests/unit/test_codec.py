@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import sys
+import traceback
 import types
 from collections import OrderedDict, defaultdict
+from contextlib import suppress
 from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -22,7 +25,13 @@ from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.local import LocalProxy
 
 from ctxjobs import codec
-from ctxjobs.errors import ConfigError, DecodeError, UnencodableValueError, ValueLimitError
+from ctxjobs.codec.decoding import MAX_SAME_HASH
+from ctxjobs.errors import (
+    ConfigError,
+    DecodeError,
+    UnencodableValueError,
+    ValueLimitError,
+)
 
 fuzz = settings(max_examples=150, deadline=None)
 NEW_YORK = ZoneInfo("America/New_York")
@@ -366,6 +375,48 @@ def test_a_cycle_is_refused() -> None:
         codec.encode(value, "g.node")
 
 
+ODD_VALUES: dict[str, Any] = {
+    **{"nan": float("nan"), "inf": float("inf"), "snan": Decimal("sNaN"), "surrogate": "\ud800"},
+    **{
+        "long": 2**100_000,
+        "text": "x" * 100_000,
+        "deep": nest(40),
+        "object": object(),
+        "markup": Markup("b"),
+    },
+    **{
+        "subclass": OrderedDict(a=1),
+        "proxy": LocalProxy(lambda: 1 / 0),
+        "class": Unknown,
+        "iterator": iter("ab"),
+    },
+}
+odd_values = st.sampled_from(sorted(ODD_VALUES)).map(ODD_VALUES.__getitem__)
+
+
+@fuzz
+@given(
+    st.recursive(
+        values | odd_values,
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text(max_size=3) | st.just("\ud800"), inner, max_size=3)
+            | st.builds(lambda key, item: {(key,): item}, st.integers() | st.floats(), inner)
+        ),
+    )
+)
+def test_encoding_fails_in_one_way_only(value: object) -> None:
+    """Whatever an app holds becomes JSON that is read again, or one kind of error, which names its place."""
+    try:
+        text = codec.dumps(codec.encode(value, "g.x"))
+    except (UnencodableValueError, ValueLimitError) as error:
+        place = error.path
+    else:
+        place = "g.x" if same(codec.decode(codec.loads(text)), value) else "it came back as another value"
+    assert place.startswith("g.x")
+
+
 def test_a_primitive_that_is_too_deep_does_not_decode() -> None:
     """Decoding has the same limit as encoding."""
     with pytest.raises(DecodeError, match="levels"):
@@ -395,6 +446,17 @@ def test_what_is_not_json_is_a_decode_error(data: bytes) -> None:
     """Bytes that are no JSON are refused, also those that exhaust a parser."""
     with pytest.raises(DecodeError):
         codec.loads(data)
+
+
+@fuzz
+@given(st.binary(max_size=60) | json_shaped.map(json.dumps).map(str.encode), st.data())
+def test_broken_json_fails_in_one_way_only(text: bytes, data: st.DataObject) -> None:
+    """Any bytes, and JSON with any byte changed, are read or are a DecodeError."""
+    changed = bytearray(text)
+    if changed:
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(DecodeError):
+        codec.decode(codec.loads(bytes(changed)))
 
 
 def test_json_over_the_limit_is_not_read() -> None:
@@ -474,6 +536,38 @@ def test_what_the_codec_does_not_write_does_not_decode(primitive: Any) -> None:
     """Unknown tags, wrong shapes and what is not JSON at all are refused."""
     with pytest.raises(DecodeError):
         codec.decode(primitive)
+
+
+@pytest.mark.parametrize(
+    "primitive",
+    [
+        {"~": "date", "v": "SECRET"},
+        {"~": "datetime", "v": ["SECRET", 0, ""]},
+        {"~": "int", "v": "SECRET"},
+        {"~": "decimal", "v": "SECRET"},
+        {"~": "uuid", "v": "SECRET"},
+        {"~": "bytes", "v": "SECRET!"},
+        {"~": "tuple", "v": "SECRET"},
+        {"~": "dict", "v": "SECRET"},
+        {"~": "enum", "v": [f"{Right.__module__}:Right", "SECRET"]},
+    ],
+    ids=lambda primitive: primitive["~"],
+)
+def test_a_decode_error_does_not_show_the_value(primitive: Any) -> None:
+    """What was changed is not in the message, nor in the traceback: both end up in logs."""
+    with pytest.raises(DecodeError) as caught:
+        codec.decode(primitive)
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("tag", ["set", "frozenset", "dict"])
+def test_keys_that_were_chosen_to_collide_are_refused(tag: str) -> None:
+    """Numbers with one hash would take quadratic time; a few that happen to collide are no attack."""
+    keys = [{"~": "int", "v": hex(number * (2**61 - 1))} for number in range(MAX_SAME_HASH + 1)]
+    items = [[key, None] for key in keys] if tag == "dict" else keys
+    with pytest.raises(DecodeError, match="have the same hash"):
+        codec.decode({"~": tag, "v": items})
+    assert len(codec.decode({"~": tag, "v": items[1:]})) == MAX_SAME_HASH
 
 
 def test_a_decode_error_names_its_place() -> None:

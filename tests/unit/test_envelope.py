@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.values import json_shaped
 
 from ctxjobs.envelope import CLOCK_LEEWAY_S, Binding, Envelope, Keyring, digest, seal, unseal
 from ctxjobs.errors import (
@@ -95,18 +97,67 @@ def test_the_digest_of_an_argument_is_not_shown() -> None:
 SEALED = make()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16, 32, 64, 128, 255])
+def test_any_flipped_byte_is_refused(bits: int) -> None:
+    """Each byte of an envelope, by no other exception; but one signature has several spellings in base64."""
+    for at in range(len(SEALED)):
+        envelope = bytearray(SEALED)
+        envelope[at] ^= bits
+        try:
+            opened = read(bytes(envelope))
+        except JobRefusedError:
+            continue
+        assert at == len(SEALED) - 1
+        assert repr(opened) == repr(read(SEALED))
+
+
+def test_any_part_of_an_envelope_is_refused() -> None:
+    """Cut off after any byte, or before any byte but the first."""
+    for at in range(len(SEALED)):
+        for part in (SEALED[:at], SEALED[at + 1 :]):
+            with pytest.raises(JobRefusedError):
+                read(part)
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, len(SEALED) - 1), st.integers(1, 255))
-def test_any_flipped_byte_is_refused(at: int, bits: int) -> None:
-    """The job is refused, by no other exception; but one signature has several spellings in base64."""
-    envelope = bytearray(SEALED)
-    envelope[at] ^= bits
+@given(
+    st.integers(0, len(SEALED)), st.binary(min_size=1, max_size=20) | st.sampled_from([SEALED, b".", b"1:"])
+)
+def test_an_envelope_with_anything_put_in_is_refused(at: int, more: bytes) -> None:
+    """In front, in the middle or at the end; but a few letters after the signature change nothing of it."""
     try:
-        opened = read(bytes(envelope))
+        opened = read(SEALED[:at] + more + SEALED[at:])
     except JobRefusedError:
         return
     assert at > SEALED.rindex(b".")
     assert repr(opened) == repr(read(SEALED))
+
+
+SIGNED_FIELDS = json.loads(KEYS.verify(SEALED).split(b":", 3)[3])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60) | json_shaped.map(json.dumps).map(str.encode))
+def test_anything_else_that_the_right_key_has_signed_is_refused(payload: bytes) -> None:
+    """A release to come, or whoever has the key, may sign another shape: one kind of error comes out."""
+    with pytest.raises(WireVersionError, match="is signed, and does not read here"):
+        read(KEYS.sign(b"1:shop:01234567:" + payload))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(SIGNED_FIELDS)), json_shaped)
+def test_a_signed_field_of_another_shape_is_refused(name: str, value: Any) -> None:
+    """Each field of the payload is checked, also where the signature holds."""
+    assume(value != SIGNED_FIELDS[name] and name != "function" and not is_time(name, value))
+    try:
+        read(KEYS.sign(b"1:shop:01234567:" + json.dumps({**SIGNED_FIELDS, name: value}).encode()))
+    except JobRefusedError:
+        return
+    assert name == "snapshot"
+
+
+def is_time(name: str, value: Any) -> bool:
+    return name in ("issued_at", "expires_at") and (value is None or type(value) in (int, float))
 
 
 @settings(max_examples=200, deadline=None)

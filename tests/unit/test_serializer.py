@@ -179,6 +179,19 @@ def test_a_value_that_could_not_be_read_is_not_written() -> None:
         ContextSerializer.dumps("x" * MAX_BYTES)
 
 
+def test_more_lists_than_the_limit_are_neither_written_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte of a pickle can stand for a list; exactly the limit is allowed, on both sides."""
+    monkeypatch.setattr(serializer, "MAX_CONTAINERS", 3)
+    assert ContextSerializer.loads(ContextSerializer.dumps([{}, []])) == [{}, []]
+    monkeypatch.undo()
+    data = ContextSerializer.dumps([{}, [], []])
+    monkeypatch.setattr(serializer, "MAX_CONTAINERS", 3)
+    with pytest.raises(ValueLimitError, match="takes 4 lists and dicts; the limit is 3"):
+        ContextSerializer.dumps([{}, [], []])
+    with pytest.raises(DecodeError, match="more than 3 lists and dicts"):
+        ContextSerializer.loads(data)
+
+
 def test_a_pickle_over_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """More bytes than the limit are refused before they are unpickled."""
     data = ContextSerializer.dumps("x" * 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,6 +63,24 @@ def test_anything_else_is_a_decode_error(data: Any) -> None:
     except DecodeError:
         return
     assert data["v"] == 1
+
+
+@fuzz
+@given(snapshots, json_shaped, st.data())
+def test_a_snapshot_with_another_part_is_a_decode_error_or_a_snapshot(
+    snapshot: Snapshot, part: Any, data: st.DataObject
+) -> None:
+    """One part of it is replaced by whatever JSON can say, at any level."""
+    primitive: Any = snapshot.to_primitive()
+    node = primitive
+    while True:
+        key = data.draw(st.sampled_from(list(node) if isinstance(node, dict) else range(len(node))))
+        if not (isinstance(node[key], dict | list) and node[key] and data.draw(st.booleans())):
+            break
+        node = node[key]
+    node[key] = part
+    with suppress(DecodeError):
+        assert type(Snapshot.from_primitive(primitive)) is Snapshot
 
 
 @pytest.mark.parametrize(
