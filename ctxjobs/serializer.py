@@ -209,10 +209,10 @@ def _count_containers(data: bytes, place: str) -> int:
     Besides names and calls, that keeps out PUT, by which six bytes claim 64 GiB for the memo.
 
     Returns:
-        How many lists, dicts and tuples it builds.
+        How many lists, dicts and tuples it builds; counted to the first one too many.
     """
     at = containers = 0
-    while at < len(data):
+    while at < len(data) and containers <= MAX_CONTAINERS:
         opcode = data[at]
         at += 1
         containers += opcode in _CONTAINERS
