@@ -30,8 +30,13 @@ def find_function(func: Any) -> RegisteredFunction:
     if function is None or function is not func:
         reason = (None if path else rqcompat.why_not_importable(func)) or "it is not under @job"
         advice = "Put @job on a module-level function and pass ids to it; use rq.Queue for plain RQ jobs."
-        raise NotAJobError(getattr(func, "__qualname__", repr(func)), reason, advice)
+        raise NotAJobError(_name_of(func), reason, advice)
     return function
+
+
+def _name_of(func: Any) -> str:
+    """What *func* is called in a message; never its repr, which shows the arguments of a partial."""
+    return str(getattr(func, "__qualname__", type(func).__qualname__))
 
 
 def check_call(function: RegisteredFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -70,7 +75,7 @@ def check_callback(name: str, callback: Any) -> None:
     if func is None or isinstance(func, str):
         return
     if reason := rqcompat.why_not_importable(func):
-        path = f"{name}={getattr(func, '__qualname__', func)}"
+        path = f"{name}={_name_of(func)}"
         raise NotAJobError(path, reason, "Give a function on the level of its module, or its dotted name.")
 
 

@@ -20,7 +20,7 @@ from ctxjobs.triggers import Trigger
 WIRE_VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RequestData:
     """A request, as far as it travels.
 
@@ -35,6 +35,10 @@ class RequestData:
     endpoint: str | None = None
     rule: str | None = None
     body: bytes | None = None
+
+    def __repr__(self) -> str:
+        body = "" if self.body is None else f", body of {len(self.body)} bytes"
+        return f"RequestData({', '.join(self.environ)}; endpoint={self.endpoint!r}, rule={self.rule!r}{body})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Lineage:
         return [self.root, self.parent, self.hop] if self.parent else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Snapshot:
     """What a job was enqueued in.
 
@@ -99,6 +103,14 @@ class Snapshot:
     cleared: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     system: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [f"app_id={self.app_id!r}", f"trigger={self.trigger!r}"]
+        if self.request is not None:
+            parts.append(f"request={self.request!r}")
+        kinds = {"session": self.session, "g": self.g, "propagators": self.propagators}
+        parts += [f"{kind}: {', '.join(values)}" for kind, values in kinds.items() if values]
+        return f"Snapshot({', '.join(parts)})"
 
     def to_primitive(self) -> dict[str, Primitive]:
         """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""

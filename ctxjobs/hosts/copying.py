@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from werkzeug.datastructures import ImmutableMultiDict
@@ -50,7 +50,7 @@ class RequestCopy:
     """
 
     data: RequestData
-    form: Any
+    form: Any = field(repr=False)
     unread: bool
 
     @classmethod

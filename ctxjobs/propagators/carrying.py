@@ -38,7 +38,7 @@ class Propagated:
         cleared: Names of those of which the job runs without state.
     """
 
-    values: dict[str, Primitive] = field(default_factory=dict)
+    values: dict[str, Primitive] = field(default_factory=dict, repr=False)
     cleared: list[str] = field(default_factory=list)
 
     def hand_on(self, name: str, given: Snapshot) -> None:

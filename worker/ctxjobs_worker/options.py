@@ -7,7 +7,7 @@ a password). Imports nothing of ctxjobs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -42,7 +42,7 @@ class WorkerOptions:
 
     apps: tuple[str, ...]
     queues: tuple[str, ...] = ()
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
     concurrency: int = 1
     burst: bool = False
     with_scheduler: bool = False
