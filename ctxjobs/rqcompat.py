@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from rq import cron_job_registry
 from rq.defaults import DEFAULT_CRON_JOB_HISTORY_LIMIT, DEFAULT_CRON_JOB_HISTORY_TTL
@@ -150,7 +150,22 @@ class _Inert:
         return self
 
 
-class _InertUnpickler(pickle.Unpickler):
+class _InertUnpickler(pickle._Unpickler):
+    """Builds lists, tuples, texts and numbers, and no dicts and sets: keys can be chosen to collide.
+
+    The standard library's own in Python: the one in C makes room for as much as a number in the data says.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.SETITEM[0]: lambda self: self.stack.__delitem__(slice(-2, None)),
+        pickle.SETITEMS[0]: lambda self: self.pop_mark(),
+        pickle.ADDITEMS[0]: lambda self: self.pop_mark(),
+        pickle.DICT[0]: lambda self: self.append(_Inert(self.pop_mark())),
+        pickle.FROZENSET[0]: lambda self: self.append(_Inert(self.pop_mark())),
+        pickle.BYTEARRAY8[0]: lambda self: self.append(self.read(int.from_bytes(self.read(8), "little"))),
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         return _Inert
 

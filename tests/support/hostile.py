@@ -13,6 +13,7 @@ import resource
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import redis
 from ctxjobs import ContextJob, codec
 from ctxjobs.envelope import Binding, Keyring, unseal
 from ctxjobs.errors import CtxJobsError
+from ctxjobs.rqcompat import plain_function
 from ctxjobs.serializer import MAX_BYTES, ContextSerializer, load_call
 
 #: For the machine's sake: more than any input may take.
 ROOM_BYTES = 2**31
+#: Room for 67 million things, of which there is one.
+PUT = b"r\0\0\0\4"
 HASH_MODULUS = 2**61 - 1
 BINDING = Binding("j", "", "", "", ("", "", ""), "")
 
@@ -42,11 +46,26 @@ def colliding_keys() -> bytes:
     return pickle.dumps({"~": "set", "v": keys}, 5)
 
 
+def colliding_numbers() -> bytes:
+    """A dict in a call, such as RQ itself writes; the numbers are its keys."""
+    numbers = (HASH_MODULUS * number for number in range(1, 200_000))
+    keys = b"".join(b"\x8a\x0b" + number.to_bytes(11, "little") + b"N" for number in numbers)
+    return b"\x80\x05(\x8c\x01fN]}(" + keys + b"ut."
+
+
 def shared_lists() -> bytes:
     value: list[Any] = []
     for _ in range(60):
         value = [value, value]
     return pickle.dumps(value, 5)
+
+
+def framed(body: bytes) -> Any:
+    """*body*, in a frame that ends before it does: all such frames, one after the other."""
+    for size in range(len(body)):
+        with suppress(CtxJobsError):
+            loads(b"\x80\x05\x95" + size.to_bytes(8, "little") + body)
+    return b"N."
 
 
 def restore(**fields: bytes) -> None:
@@ -68,6 +87,11 @@ INPUTS: dict[str, Callable[[], Any]] = {
     "as many lists as are read": lambda: loads(b"\x80\x05](" + b"]" * 499_000 + b"e."),
     "a call of empty dicts": lambda: load_call(b"\x80\x05(" + b"}" * (MAX_BYTES - 5) + b"t."),
     "a memo of nothing": lambda: loads(b"\x80\x05](" + b"N\x94" * (MAX_BYTES // 16) + b"e."),
+    # The frame ends inside of the first number: the rest of it is dropped, and PUT is an opcode.
+    "an opcode behind a frame": lambda: loads(framed(b"](G" + bytes(8) + b"G" + PUT + b"NNNe.")),
+    "plain keys that collide": lambda: plain_function(colliding_numbers()),
+    "a plain call that puts": lambda: plain_function(b"N" + PUT + b"."),
+    "a plain call of bytes": lambda: plain_function(b"\x96" + (2**30).to_bytes(8, "little") + b"."),
     "lists that are shared": lambda: loads(shared_lists()),
     "keys that collide": lambda: loads(colliding_keys()),
     "a long number": lambda: loads(pickle.dumps({"~": "int", "v": "0x" + "f" * (MAX_BYTES - 100)}, 5)),

@@ -128,6 +128,36 @@ def test_opcodes_that_we_never_write_are_refused(data: bytes) -> None:
         ContextSerializer.loads(data)
 
 
+@pytest.mark.parametrize("size", range(60))
+def test_a_frame_hides_no_opcode(size: int) -> None:
+    """Where an opcode reaches over the end of a frame, the unpickler would read others than were checked."""
+    body = b"](" + b"MMM" * 9 + b"MrM" + b"MMM" * 9 + b"e."
+    ends = {0, 1, 2, *range(5, 89, 3)}
+    try:
+        value = ContextSerializer.loads(b"\x80\x05\x95" + size.to_bytes(8, "little") + body)
+    except DecodeError as error:
+        reason = error.reason
+    else:
+        reason = "read" if len(value) == 19 else "read in another way"
+    assert ("leaves its frame" in reason) == (size not in ends)
+    assert (reason == "read") == (size in ends)
+
+
+def test_frames_do_not_overlap() -> None:
+    """A frame inside of a frame is refused."""
+    frames = b"\x95" + (20).to_bytes(8, "little") + b"\x95" + (2).to_bytes(8, "little")
+    with pytest.raises(DecodeError, match="leaves its frame"):
+        ContextSerializer.loads(b"\x80\x05" + frames + b"NNNNNNNNNNNNNN.")
+
+
+def test_several_frames_in_a_row_are_read() -> None:
+    """A large value is written in several frames, and its longest texts between them."""
+    value = {"long": ["x" * 70_000, "y" * 100_000], "many": [f"text {number}" for number in range(20_000)]}
+    data = ContextSerializer.dumps(value)
+    assert data.count(b"\x95") > 1
+    assert ContextSerializer.loads(data) == value
+
+
 @pytest.mark.parametrize(
     "value", [(1, 2), {1, 2}, b"x", 1j, {1: 2}, {"~": "x"}, [float("nan")], 2**70, bytearray(b"x")]
 )
