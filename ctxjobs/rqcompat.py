@@ -84,12 +84,15 @@ def running_job() -> Job | None:
     return cast("Job | None", _job_stack.top)
 
 
-def check_durations(job: Job) -> None:
+def check_fields(job: Job) -> None:
     """Check what RQ computes with outside of any ``try``, so that a bad value would end the worker.
 
     Raises:
-        ValueError: A timeout, lifetime or interval of *job* is no number of seconds.
+        ValueError: A timeout, lifetime or interval of *job* is no number of seconds, or its dependencies
+            are no list of ids.
     """
+    if type(job._dependency_ids) is not list or not all(type(one) is str for one in job._dependency_ids):
+        raise ValueError("its dependencies are no list of ids")
     callbacks = (job.success_callback_timeout, job.failure_callback_timeout, job.stopped_callback_timeout)
     intervals = (*(job.retry_intervals or ()), *(job.repeat_intervals or ()))
     for seconds in (job.timeout, job.ttl, job.result_ttl, job.failure_ttl, *callbacks, *intervals):

@@ -172,7 +172,7 @@ class ContextJob(IndexedJob):
 
     def _restore_checked(self, fields: dict[str, bytes]) -> None:
         super().restore(fields)
-        rqcompat.check_durations(self)
+        rqcompat.check_fields(self)
 
     def _restore_refused(self, fields: Mapping[str, bytes], refusal: JobRefusedError) -> None:
         self.serializer = ContextSerializer

@@ -125,6 +125,7 @@ CHANGES: dict[str, tuple[Callable[[Victim], None], str]] = {
     "retries-left": (set_fields(retries_left="x"), UNREADABLE),
     "status": (set_fields(status="weird"), UNREADABLE),
     "timeout": (set_fields(timeout="abc"), UNREADABLE),
+    "dependency-ids-no-list": (set_fields(dependency_ids="7"), UNREADABLE),
     "dependency-ids": (set_fields(dependency_ids="{"), UNREADABLE),
     "retry-intervals": (set_fields(retry_intervals=b"\xff"), UNREADABLE),
 }
