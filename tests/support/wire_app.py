@@ -40,6 +40,23 @@ class Money:
     currency: str
 
 
+@dataclass(frozen=True)
+class Person:
+    """Travels as a reference, and is made again by its key."""
+
+    key: Any
+
+
+class Persons:
+    def key_of(self, obj: Person, /) -> Any:
+        return obj.key
+
+    def load(self, key: Any, /) -> Person:
+        return Person(key)
+
+
+ctxjobs.register_model(Person, loader=Persons())
+
 VALUES: dict[str, Any] = {
     "none": None,
     "bools": [True, False],
@@ -152,4 +169,5 @@ def facts(snapshot: Snapshot) -> dict[str, Any]:
         "skipped": sorted(snapshot.skipped),
         "left_out": {kind: sorted(names) for kind, names in snapshot.left_out.items()},
         "propagators": sorted(snapshot.propagators),
+        "overrides": sorted(snapshot.overrides),
     }

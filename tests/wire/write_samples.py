@@ -24,9 +24,9 @@ from rq import Callback, Retry
 from rq.webhook import Webhook
 from support import wire_app
 from support.both_hosts import WEBS, Web
-from support.wire_app import BOUND, POLICY, VALUES, look_in_job, on_end
+from support.wire_app import BOUND, POLICY, VALUES, Person, look_in_job, on_end
 
-from ctxjobs import register_propagator
+from ctxjobs import Override, register_propagator
 from ctxjobs.embedded import EmbeddedRedis
 from ctxjobs.snapshot import WIRE_VERSION
 
@@ -47,6 +47,7 @@ class Case:
         args: The job's arguments.
         options: Options of the job.
         request: The request of the view; None to enqueue outside of any context.
+        overridden: What the job sees in the place of what the view has.
         refused: Class of the refusal; empty if the job runs.
     """
 
@@ -56,6 +57,7 @@ class Case:
     args: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] | None = field(default_factory=dict)
+    overridden: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused: str = ""
 
 
@@ -72,6 +74,10 @@ def set_unicode(web: Web) -> None:
 def set_what_stays(web: Web) -> None:
     web.g.db = object()
     web.module.session.update(user=7, cart=["not listed"])
+
+
+def set_reference(web: Web) -> None:
+    web.g.tenant = Person(7)
 
 
 def set_basket(web: Web) -> None:
@@ -93,6 +99,14 @@ CASES = {
     "unicode": Case("Letters of many scripts, in names and values.", set_unicode, args={"größe": "groß"}),
     "left_out": Case("What does not encode, or is not listed.", set_what_stays, request=POST),
     "propagators": Case("State that a propagator carries.", set_basket),
+    "references": Case("Objects that are loaded again.", set_reference, args={"to": Person((1, "b"))}),
+    "overrides": Case(
+        "Something else in the place of what was there.",
+        set_all,
+        options={"context": Override(g={"tenant": "other"}, session={"user": 8})},
+        request=POST,
+        overridden={"g": {"tenant": "other"}, "session": {"user": 8}},
+    ),
     "expiring": Case("It expires, in a century.", options={"capture": POLICY.replace(max_age_s=CENTURY_S)}),
     "expired": Case(
         "It has expired.",
@@ -151,12 +165,14 @@ def enqueue(app: Any, host: str, web: Web, name: str, case: Case) -> tuple[Any, 
         assert answer.text == "enqueued", answer.text
     job, seen = out
     seen["g"]["db"] = "NoneType None"  # no sample carries it
+    for kind, values in case.overridden.items():
+        seen[kind] |= {name: wire_app.spell(value) for name, value in values.items()}
     return job, seen
 
 
 def sample(connection: redis.Redis, host: str, case: Case, job: Any, seen: dict[str, Any]) -> dict[str, Any]:
     """What a file holds."""
-    fields = {name.decode(): as_json(value) for name, value in connection.hgetall(job.key).items()}
+    fields = {name.decode(): as_json(value) for name, value in sorted(connection.hgetall(job.key).items())}
     expected: dict[str, Any] = {"function": job.func_name, "snapshot": wire_app.facts(job.snapshot)}
     if case.refused:
         expected["refused"] = case.refused
