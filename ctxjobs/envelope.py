@@ -197,7 +197,7 @@ def unseal(
         EnvelopeMismatchError: It belongs to another job, or this job was changed.
         EnvelopeExpiredError: It is too old, or comes from the future.
     """
-    app_id, key_id = _read_header(envelope, binding.job_id)
+    app_id, key_id, header_end = _read_header(envelope, binding.job_id)
     keyring = keyrings.get(app_id)
     if keyring is None:
         loaded = ", ".join(sorted(keyrings)) or "none"
@@ -211,10 +211,11 @@ def unseal(
     except BadSignature as exc:
         reason = f"its envelope (key id {key_id}) is not signed by app {app_id!r} (key id {keyring.key_id})"
         raise BadSignatureError(binding.job_id, reason, _TAMPERED) from exc
-    return _open(signed[_header_end(signed) :], app_id, binding, time.time() if at is None else at)
+    return _open(signed[header_end:], app_id, binding, time.time() if at is None else at)
 
 
-def _read_header(envelope: bytes, job_id: str) -> tuple[str, str]:
+def _read_header(envelope: bytes, job_id: str) -> tuple[str, str, int]:
+    """App id, key id, and where the header ends."""
     match = _HEADER.match(envelope)
     if match and int(match[1]) != WIRE_VERSION:
         raise WireVersionError(
@@ -224,12 +225,7 @@ def _read_header(envelope: bytes, job_id: str) -> tuple[str, str]:
         )
     if match is None or match[2] is None:
         raise BadSignatureError(job_id, "its envelope is not one that ctxjobs writes", _TAMPERED)
-    return match[2].decode(), match[3].decode()
-
-
-def _header_end(signed: bytes) -> int:
-    match = _HEADER.match(signed)
-    return match.end() if match else 0
+    return match[2].decode(), match[3].decode(), match.end()
 
 
 class _Payload(msgspec.Struct):
@@ -259,18 +255,12 @@ def _open(payload: bytes, app_id: str, binding: Binding, at: float) -> Envelope:
         _check_binding(signed, app_id, binding)
         _check_time(binding.job_id, at, signed.issued_at, signed.expires_at)
         snapshot = Snapshot.from_primitive(codec.loads(bytes(signed.snapshot), len(payload)))
-    except DecodeError as exc:
-        raise _unreadable(binding.job_id, f"{exc.path}: {exc.reason}") from exc
     except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
-        raise _unreadable(binding.job_id, str(exc)) from exc
+        what = f"{exc.path}: {exc.reason}" if isinstance(exc, DecodeError) else str(exc)
+        reason = f"its envelope is signed, and does not read here ({what})"
+        raise WireVersionError(binding.job_id, reason, _OTHER_RELEASE) from exc
     return Envelope(
         app_id, signed.function, snapshot, signed.issued_at, signed.expires_at, signed.enqueued_at
-    )
-
-
-def _unreadable(job_id: str, reason: str) -> WireVersionError:
-    return WireVersionError(
-        job_id, f"its envelope is signed, and does not read here ({reason})", _OTHER_RELEASE
     )
 
 
