@@ -239,6 +239,8 @@ def tried(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """All was tried, between two jobs that say which process runs them; the worker is still there."""
     folder = tmp_path_factory.mktemp("tampering")
     with redis.Redis.from_url(redis_url) as connection, pytest.MonkeyPatch.context() as environment:
+        # A child that another test killed while it waited for a job would still be given one.
+        wait_until(lambda: connection.info("clients")["blocked_clients"] == 0, what="no client waits")
         connection.flushall()
         by = Attacker(connection, redis_url, folder)
         by.enqueue("first", job=depot.pids)
@@ -252,7 +254,8 @@ def tried(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         with run_worker(folder / "log", "default", "other", app=APPS, redis_url=redis_url) as worker:
             wait_until(lambda: status(connection, "last") == "finished", timeout_s=30, what="the last job")
             yield by
-            assert worker.process.poll() is None
+            worker.stop()
+            assert worker.exit_code() == 0
         depot.forget("annex")
 
 
@@ -291,9 +294,3 @@ def test_nothing_was_imported_on_the_way(tried: Attacker) -> None:
     tried.enqueue("sound", job=tripwire.spring)
     wait_until(lambda: status(tried.connection, "sound") == "finished", what="the sound job")
     assert tried.imported.exists()
-
-
-def test_the_bomb_is_real(tmp_path: Path) -> None:
-    """Plain pickle runs its command: the tests above can fail."""
-    pickle.loads(pickle.dumps(FileBomb(tmp_path / "unpickled")))
-    assert (tmp_path / "unpickled").exists()

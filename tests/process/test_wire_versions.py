@@ -58,10 +58,12 @@ def upgrade(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A worker refuses the jobs; then they are such as it reads, and a stock ``rq requeue`` is enough."""
     log = tmp_path_factory.mktemp("versions") / "log"
     with redis.Redis.from_url(redis_url) as connection:
+        # A child that another test killed while it waited for a job would still be given one.
+        wait_until(lambda: connection.info("clients")["blocked_clients"] == 0, what="no client waits")
         connection.flushall()
         sound = {kind: enqueue(connection, redis_url, kind) for kind in NEWER}
         written = {kind: fields_of(connection, kind) for kind in NEWER}
-        with run_worker(log, redis_url=redis_url):
+        with run_worker(log, redis_url=redis_url) as worker:
             wait_until(lambda: {status(connection, kind) for kind in NEWER} == {"failed"}, what="refusals")
             refused = {kind: fields_of(connection, kind) for kind in NEWER}
             reasons = {kind: why_failed(connection, kind) for kind in NEWER}
@@ -71,6 +73,8 @@ def upgrade(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             command = [sys.executable, "-m", "rq.cli", "requeue", "--url", redis_url, "--all"]
             subprocess.run([*command, "--queue", "default"], check=True, capture_output=True, timeout=30)
             wait_until(lambda: len(depot.ran(connection)) == len(NEWER), what="the jobs to run")
+            worker.stop()
+            assert worker.exit_code() == 0
         yield Upgrade(written, refused, reasons, failed, depot.ran(connection))
 
 
