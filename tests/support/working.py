@@ -39,7 +39,7 @@ def work(
     """
     with _own_signal_handlers():
         worker = worker_class([queue], connection=connection, allow_plain=allow_plain, system_app=system_app)
-        worker.work(burst=True, logging_level="CRITICAL")
+        worker.work(burst=True, logging_level=None)  # what the process says about logs stays
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def _work_off(worker: Any) -> None:
     signals = (signal.SIGINT, signal.SIGTERM)
     handlers = [signal.getsignal(one) for one in signals]
     try:
-        worker.work(burst=True, logging_level="ERROR")
+        worker.work(burst=True, logging_level=None)  # what the process says about logs stays
     finally:
         for one, handler in zip(signals, handlers, strict=True):
             signal.signal(one, handler)
