@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ctxjobs.audit import Audit, smallest_policy
 from ctxjobs.errors import (
     CallerError,
     ContextError,
@@ -38,7 +39,7 @@ from ctxjobs.native.helpers import (
 from ctxjobs.native.sessions import SecureCookieSessionInterface, SessionInterface
 from ctxjobs.native.wrappers import Request, Response
 from ctxjobs.override import Override
-from ctxjobs.policy import SAFE_HEADERS, Capture
+from ctxjobs.policy import SAFE_HEADERS, Capture, Default
 from ctxjobs.propagation import capture, current_job, restore, run_in_context
 from ctxjobs.propagators import register_propagator
 from ctxjobs.references import register_model
@@ -67,6 +68,7 @@ __all__ = [
     "AppCliRunner",
     "AppClient",
     "AppGroup",
+    "Audit",
     "CallerError",
     "Capture",
     "ContextError",
@@ -75,6 +77,7 @@ __all__ = [
     "ContextPopError",
     "CtxJobs",
     "CtxJobsError",
+    "Default",
     "DeploymentError",
     "EnvironBuilder",
     "JobFunction",
@@ -110,6 +113,7 @@ __all__ = [
     "run_in_context",
     "session",
     "signals",
+    "smallest_policy",
     "stream_with_context",
     "url_for",
     "with_appcontext",

@@ -57,6 +57,7 @@ class Settings:
         system_context: The :class:`~ctxjobs.Override` for jobs of commands and cron; None means none.
         inline: Whether jobs run where they are enqueued, without Redis; "raise": and ``enqueue`` raises what
             a failed job has raised.
+        audit: Share of the runs whose reads are recorded, from 0 to 1.
     """
 
     redis_url: str | None = field(repr=False)  # it may hold a password
@@ -72,6 +73,7 @@ class Settings:
     user_stamp: Callable[[Any], Any] | None = None
     system_context: Any = None
     inline: bool | Literal["raise"] = False
+    audit: float = 0.0
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -102,6 +104,7 @@ class Settings:
             user_stamp=_read(config, {}, USER_STAMP, None, _function),
             system_context=config.get(_PREFIX + "SYSTEM_CONTEXT"),
             inline=read("INLINE", False, _inline),
+            audit=read("AUDIT", 0.0, _share),
         )
 
 
@@ -172,3 +175,10 @@ def _key(value: Any) -> str | bytes:
     if isinstance(value, str | bytes):
         return value
     raise TypeError("a secret key is str or bytes")
+
+
+def _share(value: Any) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError("a number from 0 to 1 is expected")
+    return share

@@ -23,7 +23,7 @@ from ctxjobs.coroutines import mark_coroutine_function
 from ctxjobs.errors import ConfigError, NotAJobError
 from ctxjobs.functions import call_arguments
 from ctxjobs.override import Override
-from ctxjobs.policy import Capture
+from ctxjobs.policy import CaptureChoice
 from ctxjobs.propagation import Prepared, current_job, prepare, prepared_with
 from ctxjobs.registry import BoundApp, registry
 from ctxjobs.rqjob import ContextJob, Queue
@@ -49,7 +49,7 @@ class Options(TypedDict, total=False):
     """How a job is enqueued; names and units are RQ's, but for the first four."""
 
     queue: str
-    capture: Capture
+    capture: CaptureChoice
     context: Override
     after: After
     timeout: int | str | None
@@ -98,9 +98,10 @@ class Enqueuer(Generic[P]):
         """The same job, enqueued with other options.
 
         Args:
-            options: ``queue`` (its name), ``capture`` (a :class:`~ctxjobs.Capture`), ``context`` (an
-                :class:`~ctxjobs.Override`: values in place of what is captured) and ``after`` (when it is
-                pushed: ``"now"``, ``"commit"`` or ``"response"``); all others are RQ's, with RQ's names,
+            options: ``queue`` (its name); ``capture``, a :class:`~ctxjobs.Capture` in place of the app's, or
+                a function that makes one of the app's and is called once for each; ``context``, an
+                :class:`~ctxjobs.Override`: values in place of what is captured; and ``after``, when it is
+                pushed: ``"now"``, ``"commit"`` or ``"response"``. All others are RQ's, with RQ's names,
                 units and defaults.
         """
         return Enqueuer(self._path, self._apps, {**self._options, **options}, self._connection)

@@ -39,3 +39,18 @@ def index_key(app_id: str, kind: str, value: str) -> str:
         value: As text.
     """
     return f"{INDEX_PREFIX}{app_id}:{kind}:{sha256(value.encode()).hexdigest()[:_DIGITS]}"
+
+
+#: How long an audit is kept after the last run that was added to it.
+AUDIT_LIFETIME_S: Final = 30 * 24 * 3600
+
+
+def audit_key(app_id: str, function: str) -> str:
+    """Hash of what the audited runs of *function* have read: names and counts, no values.
+
+    Its fields: ``runs``; ``body_bytes``, the largest body that was read; ``captured <path>``,
+    ``read <path>``, ``missed <path>`` and ``withheld <path>``, each with the number of runs. Written by
+    whatever has run a job with ``CTXJOBS_AUDIT``, after the job; expires after ``AUDIT_LIFETIME_S``
+    without a write.
+    """
+    return f"ctxjobs:audit:{app_id}:{function}"

@@ -20,6 +20,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job, Retry
 
 from ctxjobs import codec, rqcompat
+from ctxjobs.audit import audited, record
 from ctxjobs.envelope import Binding, Envelope, digest, seal, unseal
 from ctxjobs.errors import (
     DecodeError,
@@ -282,11 +283,17 @@ class ContextJob(IndexedJob):
 
     def _run_in(self, snapshot: Snapshot, part: JobPart, call: Callable[[], Any]) -> Any:
         self._part = part
+        reads = None if self.snapshot is None else audited(snapshot, self.id)  # a plain job has no policy
         try:
-            return run_job(self, snapshot, call)
+            return run_job(self, snapshot, call, reads)
         except JobDroppedError as dropped:
             _log.warning("job %s: %s", self.id, dropped)
             return None
+        finally:
+            if reads is not None:
+                record(
+                    self.connection, snapshot.app_id, str(self.func_name), reads, is_run=part == "function"
+                )
 
     def execute_plain(self) -> Any:
         """Run the function as RQ does."""

@@ -1,23 +1,28 @@
 """Snapshot: the frozen value that is captured at enqueue and restored in the worker.
 
 Pure values, JSON-shaped and versioned; values that an app put in are already encoded here, so
-nothing that the app changes later can change a snapshot. May import :mod:`ctxjobs.codec`,
+nothing that the app changes later can change a snapshot. Values are shown by :meth:`Snapshot.shown` and by
+nothing else; a repr has names only. May import :mod:`ctxjobs.policy` for its names, :mod:`ctxjobs.codec`,
 :mod:`ctxjobs.triggers` and :mod:`ctxjobs.errors`; knows no framework, no Redis and no signatures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
 from ctxjobs.errors import DecodeError, SnapshotTooLargeError
+from ctxjobs.policy import dotted, header_name, is_header
 from ctxjobs.triggers import Trigger
 
 #: Version of the layout below. A release reads its own and, from now on, every earlier one.
 WIRE_VERSION: Final = 1
+
+#: What is shown in place of a hidden value.
+HIDDEN: Final = "(hidden)"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,7 +86,8 @@ class Snapshot:
         session: The session keys that travel, encoded; None if there was no session.
         g: The names on ``g`` that travel, encoded.
         propagators: What propagators took, encoded, by the name of the propagator.
-        skipped: What a rule would have taken and did not, such as ``g.db``, with the reason.
+        skipped: What was there and did not travel, though something takes it or because it is local: by
+            path, such as ``g.db``, the reason.
         left_out: Names that were there and that the policy did not list, by kind: ``g``, ``session``,
             ``headers`` (as the environ spells them), and of the ``request`` its ``cookies``, ``form``,
             ``files``, ``json``; a few dozen at most.
@@ -89,6 +95,7 @@ class Snapshot:
         overrides: What was said with :class:`~ctxjobs.Override` at the call, in place of what was there:
             paths such as ``user``, ``g.tenant``, ``session.cart``.
         system: What the app's system context filled in, in the same way.
+        hidden: Paths of what is not to be shown, such as ``g.token``, ``headers.X-Tenant``, ``body``.
     """
 
     app_id: str
@@ -103,6 +110,7 @@ class Snapshot:
     cleared: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     system: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         parts = [f"app_id={self.app_id!r}", f"trigger={self.trigger!r}"]
@@ -111,6 +119,71 @@ class Snapshot:
         kinds = {"session": self.session, "g": self.g, "propagators": self.propagators}
         parts += [f"{kind}: {', '.join(values)}" for kind, values in kinds.items() if values]
         return f"Snapshot({', '.join(parts)})"
+
+    def shown(self) -> dict[str, Any]:
+        """What of this snapshot may be shown: plain values by kind, ``"(hidden)"`` for hidden ones.
+
+        Returns:
+            ``app_id``, ``trigger``, ``lineage``, ``request`` (None, or its ``endpoint``, ``rule``,
+            ``environ``, ``headers`` by name, and ``body`` as text), ``session``, ``g``, ``propagators``,
+            ``skipped``, ``left_out``, ``cleared``, ``overrides``, ``system``. Values of the app stand there
+            as they travel, tagged and not decoded.
+        """
+        return {
+            "app_id": self.app_id,
+            "trigger": self.trigger,
+            "lineage": {"root": self.lineage.root, "parent": self.lineage.parent, "hop": self.lineage.hop},
+            "request": None if self.request is None else self._shown_request(self.request),
+            "session": None if self.session is None else self._shown("session", self.session),
+            "g": self._shown("g", self.g),
+            "propagators": self._shown("propagators", self.propagators),
+            "skipped": dict(self.skipped),
+            "left_out": {kind: list(names) for kind, names in self.left_out.items()},
+            "cleared": list(self.cleared),
+            "overrides": list(self.overrides),
+            "system": list(self.system),
+        }
+
+    def _shown_request(self, request: RequestData) -> dict[str, Any]:
+        headers = {header_name(key): value for key, value in request.environ.items() if is_header(key)}
+        environ = {key: value for key, value in request.environ.items() if not is_header(key)}
+        body = None if request.body is None else request.body.decode(errors="replace")
+        return {
+            "endpoint": request.endpoint,
+            "rule": request.rule,
+            "environ": self._shown("environ", environ),
+            "headers": self._shown("headers", headers),
+            "body": HIDDEN if body is not None and "body" in self.hidden else body,
+        }
+
+    def _shown(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: HIDDEN if dotted(kind, name) in self.hidden else value for name, value in values.items()
+        }
+
+    def decoded(
+        self, kind: Literal["g", "session"], decode: Callable[[Primitive, str], Any] = codec.decode
+    ) -> dict[str, Any]:
+        """The values of *kind*, decoded: a copy of the caller's own.
+
+        Args:
+            kind: Which ones.
+            decode: Takes an encoded value and its path.
+
+        Raises:
+            DecodeError: One cannot be decoded; of a hidden value the message tells no more than that.
+        """
+        values: Mapping[str, Primitive] = getattr(self, kind) or {}
+        decoded = {}
+        for name, value in values.items():
+            path = f"g.{name}" if kind == "g" else f"{kind}[{name!r}]"
+            try:
+                decoded[name] = decode(value, path)
+            except DecodeError:
+                if dotted(kind, name) not in self.hidden:
+                    raise
+                raise DecodeError(path, "why is not shown, because the value is hidden") from None
+        return decoded
 
     def to_primitive(self) -> dict[str, Primitive]:
         """This snapshot as plain JSON-shaped values; the inverse of :meth:`from_primitive`."""
@@ -134,6 +207,8 @@ class Snapshot:
         ):
             if listed:
                 out[name] = list(listed)
+        if self.hidden:
+            out["hidden"] = list(self.hidden)
         return out
 
     def to_bytes(self, limit_bytes: int) -> bytes:
@@ -180,6 +255,7 @@ class Snapshot:
             cleared=_read_names(data.get("cleared", ())),
             overrides=_read_names(data.get("overrides", ())),
             system=_read_names(data.get("system", ())),
+            hidden=_read_names(data.get("hidden", ())),
         )
 
 

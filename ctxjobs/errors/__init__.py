@@ -38,6 +38,7 @@ from ctxjobs.errors.jobs import (
     InlineCommandError,
     JobDroppedError,
     LeakError,
+    NoAuditError,
     NotAJobError,
     UnboundJobError,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "JobDroppedError",
     "JobRefusedError",
     "LeakError",
+    "NoAuditError",
     "NoRedisServerError",
     "NoSecretKeyError",
     "NotAJobError",

@@ -120,3 +120,20 @@ class LeakError(CallerError, RuntimeError):
         "Job {job_id} returned, and left something behind: {leaks}. Close it before the job ends, by 'with' "
         "or 'finally'."
     )
+
+
+@dataclass(eq=False, repr=False)
+class NoAuditError(CallerError, LookupError):
+    """No run of a job function was audited, so nothing is known of what its jobs read.
+
+    Attributes:
+        function: Dotted name of the function.
+        app_id: The app.
+    """
+
+    function: str
+    app_id: str
+    template: ClassVar[str] = (
+        "No run of {function} in app {app_id!r} was audited in the last 30 days. Set CTXJOBS_AUDIT=1 (or a "
+        "share such as 0.05) for its workers, let some jobs run, and ask again."
+    )

@@ -1,15 +1,15 @@
 """The WSGI environ: what of it travels, and how a request is rebuilt from that.
 
 Copying CGI keys is exact where rebuilding from a URL is not (ProxyFix, a prefix, a subdomain,
-quoted paths). Header values come from outside and are checked. May import the policy's and the snapshot's
-floor; knows no framework.
+quoted paths). Header values come from outside and are checked. May import the snapshot's floor; knows no
+framework.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,21 +19,6 @@ from ctxjobs.snapshot import RequestData
 #: Where the environ keeps the id that was made for its request.
 _REQUEST_ID: Final = "ctxjobs.request_id"
 
-#: CGI keys that say which request it was. ``REMOTE_USER`` is the identity a front-end server vouches for.
-_CGI_KEYS: Final = (
-    "REQUEST_METHOD",
-    "SCRIPT_NAME",
-    "PATH_INFO",
-    "QUERY_STRING",
-    "SERVER_NAME",
-    "SERVER_PORT",
-    "SERVER_PROTOCOL",
-    "REMOTE_ADDR",
-    "REMOTE_PORT",
-    "REMOTE_USER",
-    "wsgi.url_scheme",
-)
-
 #: What is in a body, by its type.
 _PARTS: Final = {
     "application/json": ("json",),
@@ -42,10 +27,22 @@ _PARTS: Final = {
 }
 
 
-def read_environ(environ: Mapping[str, Any], headers: Iterable[str]) -> dict[str, str]:
-    """The keys of *environ* that travel: the CGI keys, and the request headers named in *headers*."""
-    wanted = (*_CGI_KEYS, *("HTTP_" + name.upper().replace("-", "_") for name in headers))
-    return {key: value for key in wanted if isinstance(value := environ.get(key), str)}
+def read_environ(environ: Mapping[str, Any], keys: Container[str]) -> tuple[dict[str, str], list[str]]:
+    """What of *environ* travels, and the keys of the headers that do not.
+
+    Args:
+        environ: The request's.
+        keys: The keys that travel, where they are strings.
+    """
+    taken: dict[str, str] = {}
+    left: list[str] = []
+    for key, value in environ.items():
+        if key in keys:
+            if isinstance(value, str):
+                taken[key] = value
+        elif key[:5] == "HTTP_" or (key == "CONTENT_TYPE" and value):
+            left.append(key)
+    return taken, left
 
 
 def request_id(environ: Mapping[str, Any]) -> str:
@@ -71,14 +68,6 @@ def content_type(environ: Mapping[str, Any]) -> dict[str, str]:
     """The header that tells how to read the body."""
     value = environ.get("CONTENT_TYPE")
     return {"CONTENT_TYPE": value} if isinstance(value, str) else {}
-
-
-def left_out_headers(environ: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
-    """The headers of *environ*, as it spells them, that are not among the keys that were *taken*."""
-    names = [key[5:] for key in environ if key.startswith("HTTP_") and key not in taken]
-    if environ.get("CONTENT_TYPE") and "CONTENT_TYPE" not in taken:
-        names.append("CONTENT_TYPE")
-    return names
 
 
 def left_out_parts(environ: Mapping[str, Any], body: bytes | None) -> list[str]:

@@ -8,7 +8,7 @@ asks whether it is there. May import :mod:`ctxjobs.hosts.misses` and Werkzeug; i
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from werkzeug.exceptions import HTTPException
 
@@ -18,7 +18,7 @@ from ctxjobs.errors import (
     NotCapturedJSONError,
     NotCapturedKeyError,
 )
-from ctxjobs.hosts.misses import Misses
+from ctxjobs.hosts.misses import Misses, environ_name
 
 if TYPE_CHECKING:  # what each is mixed into
     from werkzeug.datastructures import EnvironHeaders, MultiDict
@@ -35,7 +35,23 @@ else:
     _G = _Session = _Headers = _Fields = _Request = object
 
 
-def guard_g(g: Any, values: dict[str, Any], misses: Misses) -> Any:
+class Guards(NamedTuple):
+    """The classes that know misses, each mixed into a class of the app's.
+
+    Attributes:
+        g: For ``g``.
+        session: For the session.
+        headers: For the headers of the request.
+        request: For the request.
+    """
+
+    g: type[Any]
+    session: type[Any]
+    headers: type[Any]
+    request: type[Any]
+
+
+def guard_g(g: Any, values: dict[str, Any], misses: Misses, mixin: Any) -> Any:
     """A namespace like *g* that knows *misses*.
 
     A new object, because its attributes are what an app sees when it looks through ``g``: the one more
@@ -45,37 +61,30 @@ def guard_g(g: Any, values: dict[str, Any], misses: Misses) -> Any:
         g: The ``g`` of a context that is not pushed yet.
         values: Its attributes.
         misses: What was left out.
+        mixin: The first of some :class:`Guards`.
     """
     cls: Any = type(g)
-    guarded = object.__new__(_guarded(_GuardedG, cls, ("__misses__",)))
+    guarded = object.__new__(_guarded(mixin, cls, ("__misses__",)))
     object.__setattr__(guarded, "__misses__", misses)
     for name, value in values.items():
         object.__setattr__(guarded, name, value)
     return guarded
 
 
-def guard_session(session: Any, misses: Misses) -> None:
-    """Let *session* know *misses*."""
-    _guard(_GuardedSession, session, misses)
+def guard(target: Any, misses: Misses, mixin: Any) -> None:
+    """Let a session, a request or its headers know *misses*.
 
-
-def guard_request(request: Any, misses: Misses) -> None:
-    """Let *request* and its headers know *misses*; its cookies and form will, once they are read."""
-    _guard(_GuardedHeaders, request.headers, misses)
-    if misses.names["request"]:
-        _guard(_GuardedRequest, request, misses)
+    Its class is changed, it stays the object that it is. Cookies and form of a request will know it, too,
+    once they are read.
+    """
+    cls: Any = type(target)
+    target.__dict__["__misses__"] = misses
+    target.__class__ = _guarded(mixin, cls)
 
 
 def misses_of(g: Any) -> Misses | None:
     """What :func:`guard_g` was given for *g*; None for any other object."""
     return g.__misses__ if isinstance(g, _GuardedG) else None
-
-
-def _guard(mixin: Any, target: Any, misses: Misses) -> None:
-    """Change the class of *target*, which stays the object that it is."""
-    cls: Any = type(target)
-    target.__dict__["__misses__"] = misses
-    target.__class__ = _guarded(mixin, cls)
 
 
 @lru_cache(maxsize=256)
@@ -167,8 +176,9 @@ class _GuardedSession(_Session):
         return value
 
     def update(self, *args: Any, **values: Any) -> None:
-        super().update(*args, **values)
-        self.__misses__.forget("session", self)
+        changed = dict(*args, **values)
+        super().update(changed)
+        self.__misses__.forget("session", changed)
 
     if not TYPE_CHECKING:  # dict's own has overloads
 
@@ -185,16 +195,19 @@ class _GuardedHeaders(_Headers):
         try:
             return super().__getitem__(key, *args, **kwargs)
         except KeyError:
-            self.__misses__.refuse(NotCapturedFieldError, "headers", _environ_name(key))
+            self.__misses__.refuse(NotCapturedFieldError, "headers", environ_name(key))
             raise
 
     def __contains__(self, key: Any) -> bool:
-        self.__misses__.note("headers", _environ_name(key))
+        self._note_header(key)
         return super().__contains__(key)
 
     def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
-        self.__misses__.note("headers", _environ_name(key))
+        self._note_header(key)
         return super().get(key, *args, **kwargs)
+
+    def _note_header(self, key: Any) -> None:
+        self.__misses__.note("headers", environ_name(key))
 
 
 class _GuardedFields(_Fields):
@@ -239,7 +252,7 @@ class _GuardedRequest(_Request):
     def _guard_fields(self, kind: str, fields: Any) -> Any:
         if kind in self.__misses__.names["request"] and not isinstance(fields, _GuardedFields):
             fields.__dict__["__kind__"] = kind
-            _guard(_GuardedFields, fields, self.__misses__)
+            guard(fields, self.__misses__, _GuardedFields)
         return fields
 
     def get_json(self, *args: Any, **kwargs: Any) -> Any:
@@ -254,5 +267,5 @@ class _GuardedRequest(_Request):
             raise
 
 
-def _environ_name(header: Any) -> str:
-    return str(header).upper().replace("-", "_")
+#: The guards of every job.
+GUARDS: Final = Guards(_GuardedG, _GuardedSession, _GuardedHeaders, _GuardedRequest)

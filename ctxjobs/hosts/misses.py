@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from ctxjobs.errors import NotCapturedError
-from ctxjobs.policy import NEVER_G, NEVER_HEADERS, NEVER_SESSION
+from ctxjobs.policy import LOCAL, dotted, header_name, never_travels
 from ctxjobs.snapshot import Snapshot
 
 _E = TypeVar("_E", bound=NotCapturedError)
@@ -21,6 +21,8 @@ MAX_NAMES: Final = 50
 MAX_NAME_LENGTH: Final = 100
 
 _KINDS: Final = ("request", "g", "session", "headers")
+#: What of a request is read from its body.
+BODY_PARTS: Final = frozenset({"form", "files", "json"})
 
 
 def bounded(names: Mapping[str, Iterable[object]]) -> dict[str, tuple[str, ...]]:
@@ -59,8 +61,15 @@ class Misses:
         self.job_id = job_id
         self.reasons = snapshot.skipped
         self.names = {kind: set(snapshot.left_out.get(kind, ())) for kind in _KINDS}
-        self.names["g"].update(path[2:] for path in self.reasons if path.startswith("g."))
+        for path in self.reasons:
+            kind, _, name = path.partition(".")
+            if name and kind in self.names:
+                self.names[kind].add(environ_name(name) if kind == "headers" else name)
         self.looked_for: set[str] = set()
+
+    def tells(self, *kinds: str) -> bool:
+        """Whether there is anything to tell of these *kinds*."""
+        return any(self.names[kind] for kind in kinds)
 
     def note(self, kind: str, name: str) -> bool:
         """Whether *name* was left out; if it was, the job has looked for it."""
@@ -73,31 +82,45 @@ class Misses:
         """Raise *error* if *name* was left out."""
         if self.note(kind, name):
             path = _path(kind, name)
-            raise error(self.job_id, path, *self._why(kind, name, path)) from None
+            raise error(self.job_id, path, *self._why(kind, name)) from None
 
     def forget(self, kind: str, names: Iterable[str]) -> None:
         """The job has set *names* itself."""
         self.names[kind].difference_update(names)
 
-    def _why(self, kind: str, name: str, path: str) -> tuple[str, str]:
-        if _never_travels(kind, name):
+    def note_taken(self, snapshot: Snapshot) -> None:
+        """The job has enqueued another one, which got *snapshot*."""
+
+    def why_withheld(self, kind: str, name: str) -> str | None:
+        """Why *name* could not travel, whatever lists it; None if a list could have taken it."""
+        if never_travels(kind, name):
+            return "it never travels with a job"
+        if kind in BODY_PARTS or name == "CONTENT_TYPE":
+            return self.reasons.get("body") or self.reasons.get(dotted("headers", header_name(name)))
+        return self.reasons.get(dotted(kind, header_name(name) if kind == "headers" else name))
+
+    def _why(self, kind: str, name: str) -> tuple[str, str]:
+        reason = self.why_withheld(kind, name)
+        if reason == LOCAL:
+            return reason, "Take it out of Capture(local=...), or pass an id of it as an argument."
+        if never_travels(kind, name):
             return (
-                "it never travels with a job",
+                str(reason),
                 "Read in the view what the job needs, and pass that, or an id, as an argument.",
             )
-        if kind in ("form", "files", "json") or name == "CONTENT_TYPE":
-            said = self.reasons.get("request.body", "the capture policy takes no body")
+        if kind in BODY_PARTS or name == "CONTENT_TYPE":
             return (
-                said,
+                reason or "the capture policy takes no body",
                 "Add Capture(body_bytes=...), at least as large as the body, or pass it as an argument.",
             )
-        if path in self.reasons and kind == "headers":
-            return self.reasons[path], "Pass what the job needs of it as an argument."
-        if path in self.reasons:
-            return self.reasons[path].rstrip("."), (
-                f"Pass an id of it as an argument; Capture(g=(..., {name!r})) makes the enqueue fail instead."
+        if reason is not None and kind == "headers":
+            return reason, "Pass what the job needs of it as an argument."
+        if reason is not None:
+            return reason.rstrip("."), (
+                f"Pass an id of it as an argument; Capture({kind}=(..., {name!r})) makes the enqueue "
+                "fail instead."
             )
-        listed = f"(*SAFE_HEADERS, {_title(name)!r})" if kind == "headers" else f"(..., {name!r})"
+        listed = f"(*SAFE_HEADERS, {_shown(kind, name)!r})" if kind == "headers" else f"(..., {name!r})"
         return _UNLISTED.get((kind, name[:1]), "the capture policy does not list it"), (
             f"Add it: Capture({kind}={listed})."
         )
@@ -108,33 +131,18 @@ class Misses:
         """Add what this job does not have to *names* and *skipped*, which are of a job that it enqueues."""
         for kind, missing in self.names.items():
             for name in sorted(missing):
-                path = _path(kind, name)
+                path = dotted(kind, _shown(kind, name))
                 if reason := self.reasons.get(path):
                     skipped[path] = reason
                 else:
                     names.setdefault(kind, []).append(name)
-        if reason := self.reasons.get("request.body"):
-            skipped.setdefault("request.body", reason)
+        if reason := self.reasons.get("body"):
+            skipped.setdefault("body", reason)
 
 
 _UNLISTED: Final = {
     ("g", "_"): 'the capture policy does not list it, and g="public" takes no name with a leading underscore'
 }
-
-
-def _never_travels(kind: str, name: str) -> bool:
-    if kind == "headers":
-        return NEVER_HEADERS.fullmatch(_title(name)) is not None
-    return (
-        kind == "cookies"
-        or (kind == "g" and name in NEVER_G)
-        or (kind == "session" and name in NEVER_SESSION)
-    )
-
-
-def header_path(name: str) -> str:
-    """What code writes to read the header that the environ spells *name*."""
-    return f"request.headers[{_title(name)!r}]"
 
 
 def _path(kind: str, name: str) -> str:
@@ -145,8 +153,13 @@ def _path(kind: str, name: str) -> str:
         return f"session[{name!r}]"
     if kind == "json":
         return "request.json"
-    return header_path(name) if kind == "headers" else f"request.{kind}[{name!r}]"
+    return f"request.{kind}[{_shown(kind, name)!r}]"
 
 
-def _title(name: str) -> str:
-    return name.replace("_", "-").title()
+def _shown(kind: str, name: str) -> str:
+    return header_name(name) if kind == "headers" else name
+
+
+def environ_name(header: object) -> str:
+    """The name of *header* as :class:`Misses` has it: as the environ spells it, without ``HTTP_``."""
+    return str(header).upper().replace("-", "_")

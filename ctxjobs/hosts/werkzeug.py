@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
-from ctxjobs import codec
 from ctxjobs.errors import ContextMismatchError
 from ctxjobs.hosts.base import Active, ContextCopy, Layer
 from ctxjobs.hosts.copying import RequestCopy, shareable
 from ctxjobs.hosts.environ import read_environ, rebuild_environ
-from ctxjobs.hosts.guards import guard_g, guard_request, guard_session, misses_of
+from ctxjobs.hosts.guards import GUARDS, guard, guard_g, misses_of
 from ctxjobs.hosts.misses import Misses
+from ctxjobs.hosts.pushes import innermost_foreign
+from ctxjobs.hosts.reads import AUDITED, Reads
+from ctxjobs.policy import CGI_KEYS
 from ctxjobs.references import unloaded
 from ctxjobs.snapshot import RequestData, Snapshot
 
@@ -100,7 +102,7 @@ class WerkzeugHost:
         if session is None or self.app.session_interface.is_null_session(session):
             return None
         # dict's own methods: a session's would mark it as accessed, which adds "Vary: Cookie" (R24).
-        values = dict.copy(session) if isinstance(session, dict) else dict(session)
+        values = dict(dict.items(session)) if isinstance(session, dict) else dict(session)
         return values if names is None else {name: values[name] for name in names if name in values}
 
     @contextmanager
@@ -119,8 +121,8 @@ class WerkzeugHost:
         return _attributes(active.app_context.g)
 
     def write_g(self, active: Active, name: str, value: Any) -> None:
-        """Set *name* on ``g``."""
-        setattr(active.app_context.g, name, value)
+        """Set *name* on ``g``; it is not the job that sets it, so no guard is told."""
+        object.__setattr__(active.app_context.g, name, value)
 
     def copy(self, active: Active) -> ContextCopy:
         """What *active* holds: the values on ``g`` and in the session by reference, the request by value."""
@@ -157,8 +159,8 @@ class WerkzeugHost:
 
     def preset_g(self, context: Any, snapshot: Snapshot) -> None:
         """Fill the ``g`` of *context*, which is not pushed yet, so nothing can be loaded for it."""
-        for name, value in snapshot.g.items():
-            setattr(context.g, name, unloaded(value, f"g.{name}"))
+        for name, value in snapshot.decoded("g", unloaded).items():
+            setattr(context.g, name, value)
 
     def make_request_context(self, request: RequestData, snapshot: Snapshot) -> Any:
         """A request context for *request*, not pushed, with its session."""
@@ -167,30 +169,31 @@ class WerkzeugHost:
         if snapshot.session is None:
             session = interface.make_null_session(self.app)
         else:
-            values = {
-                name: codec.decode(value, f"session[{name!r}]") for name, value in snapshot.session.items()
-            }
-            session = self.session_class()(values)
+            session = self.session_class()(snapshot.decoded("session"))
         # Set before the push, so that nothing opens a session: no cookie is read, no store touched.
         self.preset_session(context, session)
         return context
 
     def make_request(self, url: str) -> RequestData:
         """The environ of the app's ``test_request_context``; the route is found in the job."""
-        return RequestData(read_environ(self.app.test_request_context(url).request.environ, ("Host",)))
+        environ = self.app.test_request_context(url).request.environ
+        return RequestData(read_environ(environ, {*CGI_KEYS, "HTTP_HOST"})[0])
 
     def guard(self, layers: Sequence[Any], misses: Misses) -> None:
         """Guard the ``g``, the session and the request, as far as there is something to tell of them."""
-        if not any(misses.names.values()):
+        if not misses.tells("g", "session", "headers", "request"):
             return
-        layers[0].g = guard_g(layers[0].g, _attributes(layers[0].g), misses)
+        guards = AUDITED if isinstance(misses, Reads) else GUARDS
+        layers[0].g = guard_g(layers[0].g, _attributes(layers[0].g), misses, guards.g)
         context = self.request_context_of(layers)
         if context is None:
             return
-        if misses.names["session"]:
-            guard_session(self.session_of(context), misses)
-        if misses.names["headers"] or misses.names["request"]:
-            guard_request(context.request, misses)
+        if misses.tells("session"):
+            guard(self.session_of(context), misses, guards.session)
+        if misses.tells("headers"):
+            guard(context.request.headers, misses, guards.headers)
+        if misses.tells("request"):
+            guard(context.request, misses, guards.request)
 
     def read_misses(self, active: Active) -> Misses | None:
         """What the active ``g`` knows."""
@@ -222,38 +225,9 @@ class WerkzeugHost:
         return said
 
     def left_behind(self, own: Sequence[Layer]) -> Layer | None:
-        """The innermost context that is not one of *own*, or that is and was pushed once more.
-
-        A request context that brought an application context can only be popped while that one is on
-        top; one that reused an application context can be popped at any time.
-        """
-        app_context, pushes = self.app_var.get(None), self._request_pushes()
-        innermost: Layer | None = app_context
-        if pushes:
-            request_context, brought = pushes[0]
-            foreign = not _contains(own, request_context)
-            again = len(self.request_pushes_of(request_context)) > 1
-            if any(one is app_context for _, one in pushes) and not _contains(own, app_context):
-                return request_context
-            if brought is not None and (foreign or again):
-                return innermost  # of the application contexts that bury the one it brought
-            if foreign:
-                return request_context
-        return None if _contains(own, innermost) else innermost
-
-    def _request_pushes(self) -> list[tuple[Layer, Any]]:
-        """Each push of a request context, innermost first, with the application context that it brought."""
-        pushes: list[tuple[Any, Any]] = []
-        context = self.request_var.get(None)
-        while context is not None:
-            depth = sum(one is context for one, _ in pushes) + 1
-            recorded = self.request_pushes_of(context)
-            if depth > len(recorded):  # it ended elsewhere, and a copy of the variables still shows it
-                return [*pushes, (context, None)]
-            token, brought = recorded[-depth]
-            pushes.append((context, brought))
-            context = None if token.old_value is Token.MISSING else token.old_value
-        return pushes
+        """The innermost context that is not one of *own*, or that is and was pushed once more."""
+        app_context, request_context = self.app_var.get(None), self.request_var.get(None)
+        return innermost_foreign(own, app_context, request_context, self.request_pushes_of)
 
     # --- what an adapter says -------------------------------------------------------------
 
@@ -284,17 +258,19 @@ class WerkzeugHost:
 
 def _attributes(namespace: Any) -> dict[str, Any]:
     """The attributes that are set on *namespace*, whether its class has a ``__dict__`` or ``__slots__``."""
+    cls: Any = type(namespace)
     slots = {}
-    for name in (name for cls in type(namespace).__mro__ for name in _slots(cls)):
+    for name in _slots(cls):
         with suppress(AttributeError):
             slots[name] = object.__getattribute__(namespace, name)  # not getattr: a guard would note a miss
     return {**slots, **getattr(namespace, "__dict__", {})}
 
 
-def _slots(cls: type) -> list[str]:
-    slots = vars(cls).get("__slots__", ())
-    names = [slots] if isinstance(slots, str) else list(slots)
-    return [name for name in names if not name.startswith("__")]
+@lru_cache(maxsize=256)
+def _slots(cls: Any) -> tuple[str, ...]:
+    declared = [vars(base).get("__slots__", ()) for base in cls.__mro__]
+    names = [name for slots in declared for name in ([slots] if isinstance(slots, str) else slots)]
+    return tuple(name for name in names if not name.startswith("__"))
 
 
 def _route(context: Any) -> tuple[str | None, str | None]:
@@ -305,7 +281,3 @@ def _route(context: Any) -> tuple[str | None, str | None]:
 def _describe(route: tuple[str | None, str | None]) -> str:
     endpoint, rule = route
     return "no route" if endpoint is None else f"endpoint {endpoint!r} ({rule})"
-
-
-def _contains(own: Sequence[Layer], context: Any) -> bool:
-    return any(layer is context for layer in own)

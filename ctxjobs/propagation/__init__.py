@@ -1,7 +1,7 @@
 """Capture and restore: from the active contexts to a snapshot, and back.
 
-Brings hosts, propagators, policy and registry together. May import all of these; knows no RQ. Its files:
-``capturing``, ``overriding``, ``restoring``.
+Brings hosts, propagators, policy and registry together. May import all of these; knows no RQ. Its files,
+ground up: ``taking``, ``fitting``, ``overriding``, ``capturing``, ``restoring``.
 """
 
 from __future__ import annotations

@@ -10,30 +10,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from ctxjobs import codec
-from ctxjobs.codec import Primitive
-from ctxjobs.errors import (
-    HopLimitError,
-    SnapshotTooLargeError,
-    UnboundJobError,
-    UnencodableValueError,
-    ValueLimitError,
-)
+from ctxjobs.errors import HopLimitError, UnboundJobError
 from ctxjobs.hosts import Active
-from ctxjobs.hosts.environ import (
-    content_type,
-    drop_unsafe,
-    left_out_headers,
-    left_out_parts,
-    read_environ,
-    request_id,
-)
-from ctxjobs.hosts.misses import bounded, header_path
+from ctxjobs.hosts.environ import content_type, left_out_parts, request_id
+from ctxjobs.hosts.misses import BODY_PARTS, bounded
 from ctxjobs.override import Override
-from ctxjobs.policy import Capture
+from ctxjobs.policy import LOCAL, Capture, CaptureChoice, derived
+from ctxjobs.propagation.fitting import encode_fitting
 from ctxjobs.propagation.overriding import overridden
+from ctxjobs.propagation.taking import Leaving, take_environ, take_values
 from ctxjobs.propagators import checked, take_propagated
 from ctxjobs.registry import BoundApp, RegisteredFunction, choose_app, registry
 from ctxjobs.running import cv_job
@@ -41,7 +28,7 @@ from ctxjobs.snapshot import Lineage, RequestData, Snapshot
 from ctxjobs.triggers import Trigger, declared_trigger
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Prepared:
     """A snapshot that is ready to be sealed into envelopes.
 
@@ -54,8 +41,11 @@ class Prepared:
 
     app: BoundApp
     snapshot: Snapshot
-    encoded: bytes = field(repr=False)
+    encoded: bytes
     max_age_s: float | None
+
+    def __repr__(self) -> str:
+        return f"Prepared({self.snapshot!r}, {len(self.encoded)} bytes, max_age_s={self.max_age_s})"
 
 
 cv_prepared: ContextVar[Prepared | None] = ContextVar("ctxjobs.prepared")
@@ -77,11 +67,11 @@ def prepare_for(function: RegisteredFunction) -> Prepared:
     return function.prepare() if prepared is None else prepared
 
 
-def capture(policy: Capture | None = None, *, context: Override | None = None) -> Snapshot:
+def capture(policy: CaptureChoice | None = None, *, context: Override | None = None) -> Snapshot:
     """Take a snapshot of the active contexts.
 
     Args:
-        policy: What to take; None means the app's own policy.
+        policy: What to take, or a function that makes it of the app's own policy; None means that one.
         context: What to put in place of what is there; None means nothing.
 
     Returns:
@@ -100,7 +90,7 @@ def capture(policy: Capture | None = None, *, context: Override | None = None) -
 
 def prepare(
     apps: Mapping[str, BoundApp] | None,
-    policy: Capture | None,
+    policy: CaptureChoice | None,
     function: str,
     context: Override | None = None,
 ) -> Prepared:
@@ -108,7 +98,7 @@ def prepare(
 
     Args:
         apps: The apps that the job is bound to; None for an unbound job, which takes any active app.
-        policy: What to take; None means the app's own policy.
+        policy: As for :func:`capture`.
         function: Dotted name of the job's function, for messages.
         context: What to put in place of what is there; None means nothing.
 
@@ -121,104 +111,79 @@ def prepare(
     app, active = choose_app(candidates.values(), function)
     if active is None and apps is None:
         raise UnboundJobError(function, "no application context of an app with ctxjobs is active")
-    policy = policy or app.capture
-    snapshot = overridden(_take(app, active, policy), app, policy, context)
-    max_age_s = policy.max_age_s if policy.max_age_s is not None else app.settings.max_age_s
-    return Prepared(app, *_encode(snapshot, policy, app.settings.snapshot_limit_bytes), max_age_s)
+    chosen = derived(policy, app.capture)
+    snapshot = overridden(_take(app, active, chosen), app, chosen, context)
+    max_age_s = chosen.max_age_s if chosen.max_age_s is not None else app.settings.max_age_s
+    return Prepared(app, *encode_fitting(snapshot, chosen, app.settings.snapshot_limit_bytes), max_age_s)
 
 
 def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
     lineage, trigger = _lineage(app, active), _trigger(active)
     taken = take_propagated(app.host, active, policy, trigger, _given(app))
     if active is None:
-        return Snapshot(app.id, trigger=trigger, lineage=lineage, cleared=tuple(taken.cleared))
-    skipped: dict[str, str] = {}
-    names: dict[str, list[str]] = {}  # of what the policy does not list
-    if (misses := app.host.read_misses(active)) is not None:
-        misses.hand_on(names, skipped)
-    return Snapshot(
+        return Snapshot(
+            app.id, trigger=trigger, lineage=lineage, cleared=tuple(taken.cleared), hidden=_hidden(policy)
+        )
+    leaving = Leaving()
+    misses = app.host.read_misses(active)
+    if misses is not None:
+        misses.hand_on(leaving.names, leaving.reasons)
+    request = _take_request(app, active, policy, leaving) if policy.request else None
+    session = app.host.read_session(active, None) if policy.request else None
+    snapshot = Snapshot(
         app.id,
         trigger=trigger,
         lineage=lineage,
-        request=_take_request(app, active, policy, skipped, names) if policy.request else None,
-        session=_take_session(app, active, policy, names) if policy.request else None,
-        g=_take_g(app, active, policy, skipped, names),
-        propagators=checked(taken.values, skipped),
+        request=request,
+        session=None
+        if session is None
+        else take_values(session, policy.plans.session, leaving, "session[{!r}]"),
+        g=take_values(app.host.read_g(active), policy.plans.g, leaving, "g.{}"),
+        propagators=checked(taken.values, leaving.reasons),
         cleared=tuple(taken.cleared),
-        skipped=skipped,
-        left_out=bounded(names),  # which the lines above have filled
+        skipped=leaving.reasons,
+        left_out=bounded(leaving.names),  # which the lines above have filled
+        hidden=_hidden(policy),
     )
+    if misses is not None:
+        misses.note_taken(snapshot)
+    return snapshot
 
 
-def _take_request(
-    app: BoundApp, active: Active, policy: Capture, skipped: dict[str, str], names: dict[str, list[str]]
-) -> RequestData | None:
+def _take_request(app: BoundApp, active: Active, policy: Capture, leaving: Leaving) -> RequestData | None:
     environ = app.host.read_environ(active)
     if environ is None:
         return None
-    taken = read_environ(environ, policy.headers)
-    skipped.update((header_path(name), reason) for name, reason in drop_unsafe(taken).items())
-    body = app.host.read_body(active, policy.body_bytes) if policy.body_bytes else None
-    if body is not None:
+    taken = take_environ(environ, policy.plans.environ, leaving)
+    body = _take_body(app, active, policy, leaving)
+    if body is not None and "CONTENT_TYPE" not in policy.plans.environ.headers.local:
         taken.update(content_type(environ))
-    elif policy.body_bytes:
-        skipped["request.body"] = (
-            f"it takes more than {policy.body_bytes} bytes, has no length, or was read as a form before"
-        )
-    names.setdefault("headers", []).extend(left_out_headers(environ, taken))
-    names.setdefault("request", []).extend(left_out_parts(environ, body))
+        leaving.take_back("headers", "CONTENT_TYPE")
+    if parts := left_out_parts(environ, body):
+        leaving.names.setdefault("request", []).extend(parts)
+        if policy.plans.body_is_local and not BODY_PARTS.isdisjoint(parts):
+            leaving.reasons["body"] = LOCAL
     endpoint, rule = app.host.read_route(active)
     return RequestData(taken, endpoint, rule, body)
 
 
-def _take_session(
-    app: BoundApp, active: Active, policy: Capture, names: dict[str, list[str]]
-) -> dict[str, Primitive] | None:
-    values = app.host.read_session(active, None)
-    if values is None:
+def _take_body(app: BoundApp, active: Active, policy: Capture, leaving: Leaving) -> bytes | None:
+    if policy.plans.body_is_local or not policy.body_bytes:
         return None
-    names.setdefault("session", []).extend(name for name in values if name not in policy.session)
-    listed = (name for name in policy.session if name in values)
-    return {name: codec.encode(values[name], f"session[{name!r}]") for name in listed}
+    body = app.host.read_body(active, policy.body_bytes)
+    if body is None:
+        leaving.reasons["body"] = (
+            f"it takes more than {policy.body_bytes} bytes, has no length, or was read as a form before"
+        )
+    return body
 
 
-def _take_g(
-    app: BoundApp, active: Active, policy: Capture, skipped: dict[str, str], names: dict[str, list[str]]
-) -> dict[str, Primitive]:
-    taken: dict[str, Primitive] = {}
-    for name, value in app.host.read_g(active).items():
-        if not policy.takes_g(name, value):
-            names.setdefault("g", []).append(name)
-            continue
-        try:
-            taken[name] = codec.encode(value, f"g.{name}", references=True)
-        except (UnencodableValueError, ValueLimitError) as exc:
-            if policy.g_is_named:
-                raise
-            skipped[f"g.{name}"] = str(exc)
-    return taken
-
-
-def _encode(snapshot: Snapshot, policy: Capture, limit_bytes: int) -> tuple[Snapshot, bytes]:
-    """Encode *snapshot*; what a rule took, and is too large by itself, is left out with the reason."""
-    try:
-        return snapshot, snapshot.to_bytes(limit_bytes)
-    except SnapshotTooLargeError:
-        large = {
-            name: size
-            for name, value in snapshot.g.items()
-            if (size := len(codec.dumps(value))) > limit_bytes and f"g.{name}" not in snapshot.overrides
-        }
-        if policy.g_is_named or not large:
-            if not snapshot.left_out:
-                raise
-            return _encode(replace(snapshot, left_out={}), policy, limit_bytes)  # advice costs no job
-    reasons = {
-        f"g.{name}": f"it takes {size} bytes, the limit is {limit_bytes}" for name, size in large.items()
-    }
-    rest = {name: value for name, value in snapshot.g.items() if name not in large}
-    snapshot = replace(snapshot, g=rest, skipped={**snapshot.skipped, **reasons})
-    return _encode(snapshot, policy, limit_bytes)
+def _hidden(policy: Capture) -> tuple[str, ...]:
+    """What is not to be shown: by the policy, or because it is hidden in the job that enqueues this one."""
+    job = cv_job.get(None)
+    if job is None or job.snapshot is None or not job.snapshot.hidden:
+        return policy.hidden
+    return tuple(dict.fromkeys((*policy.hidden, *job.snapshot.hidden)))
 
 
 def _lineage(app: BoundApp, active: Active | None) -> Lineage:

@@ -83,11 +83,22 @@ def _changed(snapshot: Snapshot, host: Host, policy: Capture, override: Override
             "the job will have no session: it carries no request, or one without a session. Use g, or give "
             "it a request: Override(request='/', session=...).",
         )
+    _check_local(override, policy)
     changed = _with(snapshot, states, override.encoded_g(), override.encoded_session())
     paths += [*used, *(f"g.{name}" for name in override.g), *(f"session.{name}" for name in override.session)]
     return replace(
         changed, overrides=tuple(paths), system=tuple(path for path in snapshot.system if path not in paths)
     )
+
+
+def _check_local(override: Override, policy: Capture) -> None:
+    """Refuse to send what the policy keeps in the process."""
+    said = [*(f"g.{name}" for name in override.g), *(f"session.{name}" for name in override.session)]
+    if local := ", ".join(path for path in said if path in policy.local):
+        raise ConfigError(
+            "Override(...)",
+            f"the capture policy says that {local} is local, and never sent; take it out of one of them.",
+        )
 
 
 def _overridable(host: Host) -> Iterator[Any]:

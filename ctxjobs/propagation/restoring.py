@@ -41,7 +41,7 @@ def restore(snapshot: Snapshot) -> ContextStack:
         ContextError: The snapshot's app is not bound in this process.
         TeardownError: At the block's end: the block succeeded, and teardown functions raised.
     """
-    return _stack(snapshot, None)
+    return _stack(snapshot, Misses(snapshot))
 
 
 def system_snapshot(app_id: str) -> Snapshot:
@@ -61,10 +61,9 @@ def _bound(app_id: str) -> BoundApp:
     return app
 
 
-def _stack(snapshot: Snapshot, job: RunningJob | None) -> ContextStack:
+def _stack(snapshot: Snapshot, misses: Misses) -> ContextStack:
     app = _bound(snapshot.app_id)
     scopes = partial(_scopes, app.host, snapshot)
-    misses = Misses(snapshot, "-" if job is None else job.id)
     around = partial(scopes_around, app.host)
     return ContextStack(app.host, snapshot, scopes=scopes, misses=misses, around=around)
 
@@ -96,25 +95,28 @@ def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, 
         ContextError: The snapshot's app is not bound in this process.
         TeardownError: It returned, and teardown functions raised.
     """
-    return _run(snapshot, None, lambda: func(*args, **kwargs))
+    return _run(snapshot, None, lambda: func(*args, **kwargs), Misses(snapshot))
 
 
-def run_job(job: RunningJob, snapshot: Snapshot, call: Callable[[], Any]) -> Any:
+def run_job(
+    job: RunningJob, snapshot: Snapshot, call: Callable[[], Any], misses: Misses | None = None
+) -> Any:
     """Make *call* for *job* inside the contexts of *snapshot*, with :data:`current_job` set.
 
     Args:
         job: The job.
         snapshot: What to restore.
         call: What to run; a coroutine that it returns is run inside the contexts, too.
+        misses: What the job is told of, and notes; None means no more than what was left out.
 
     Raises:
         TeardownError: It returned, and teardown functions raised.
     """
-    return _run(snapshot, job, call)
+    return _run(snapshot, job, call, misses or Misses(snapshot, job.id))
 
 
-def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any]) -> Any:
-    stack = _stack(snapshot, job)
+def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any], misses: Misses) -> Any:
+    stack = _stack(snapshot, misses)
 
     def inside() -> Any:
         if job is not None:

@@ -32,7 +32,7 @@ def test_no_header_can_keep_a_view_from_enqueuing(web: Web, header: str) -> None
     snapshot = taken(web, **{key: "SECRET" * 10_000})
     assert snapshot.request is not None
     assert key not in snapshot.request.environ
-    assert list(snapshot.skipped) == [f"request.headers['{header.title()}']"]
+    assert list(snapshot.skipped) == [f"headers.{header.title()}"]
     assert b"SECRET" not in snapshot.to_bytes(100_000)
 
 
@@ -72,10 +72,10 @@ def test_the_trace_of_the_client_does_not_travel_as_a_header(web: Web, header: s
     snapshot = taken(web, Capture(headers=(header, "Host")), **{key: PARENT})
     assert snapshot.request is not None
     assert key not in snapshot.request.environ
-    assert "the client's trace" in snapshot.skipped[f"request.headers['{header.title()}']"]
+    assert "the client's trace" in snapshot.skipped[f"headers.{header.title()}"]
 
 
 def test_a_header_with_a_line_break_does_not_travel(web: Web) -> None:
     """No server lets one through; a middleware may make one."""
     snapshot = taken(web, HTTP_USER_AGENT="browser\r\nX-Forged: yes")
-    assert "request.headers['User-Agent']" in snapshot.skipped
+    assert "headers.User-Agent" in snapshot.skipped

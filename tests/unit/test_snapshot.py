@@ -44,6 +44,7 @@ snapshots = st.builds(
     cleared=st.lists(names, max_size=3).map(tuple),
     overrides=st.lists(names, max_size=3).map(tuple),
     system=st.lists(names, max_size=3).map(tuple),
+    hidden=st.lists(names, max_size=3).map(tuple),
 )
 
 
@@ -95,6 +96,7 @@ def test_a_snapshot_with_another_part_is_a_decode_error_or_a_snapshot(
         ({"propagators": [1]}, "not the shape that ctxjobs writes"),
         ({"g": [1]}, "not the shape that ctxjobs writes"),
         ({"overrides": [["db"]]}, "not the shape that ctxjobs writes"),
+        ({"hidden": [7]}, "not the shape that ctxjobs writes"),
         ({"left_out": {"g": [["db"]]}}, "not the shape that ctxjobs writes"),
     ],
 )
@@ -135,3 +137,56 @@ def test_lineage_keeps_its_root() -> None:
     """A job of a job of a job knows the first one and the one that enqueued it."""
     lineage = Lineage().child_of("first").child_of("second").child_of("third")
     assert lineage == Lineage(root="first", parent="third", hop=3)
+
+
+SECRETIVE = Snapshot(
+    "shop",
+    request=RequestData(
+        {"REQUEST_METHOD": "POST", "QUERY_STRING": "SECRET", "HTTP_X_TENANT": "SECRET", "HTTP_HOST": "shop"},
+        "index",
+        "/",
+        b"SECRET",
+    ),
+    session={"card": "SECRET", "a.b": "SECRET", "cart": 17},
+    g={"token": {"~": "SECRET"}, "tenant": "acme"},
+    propagators={"structlog": {"key": "SECRET"}, "login": "42"},
+    hidden=(
+        "environ.QUERY_STRING",
+        "headers.X-Tenant",
+        "body",
+        "session.card",
+        "session.a.b",
+        "g.token",
+        "propagators.structlog",
+    ),
+)
+
+
+def test_hidden_values_are_not_shown() -> None:
+    """Each kind of value can be hidden; the others are shown, as they travel."""
+    shown = SECRETIVE.shown()
+    assert "SECRET" not in repr(shown)
+    assert repr(shown).count("(hidden)") == len(SECRETIVE.hidden)
+    assert (shown["g"]["tenant"], shown["session"]["cart"], shown["propagators"]["login"]) == (
+        "acme",
+        17,
+        "42",
+    )
+    assert shown["request"]["headers"] == {"X-Tenant": "(hidden)", "Host": "shop"}
+    assert codec.loads(codec.dumps(shown)) == shown
+
+
+def test_a_repr_has_names_and_no_values() -> None:
+    """Neither hidden values nor others get into logs and tracebacks by a repr."""
+    text = repr(SECRETIVE)
+    assert [value for value in ("SECRET", "acme", "17", "'42'") if value in text] == []
+    assert [
+        name for name in ("token", "tenant", "card", "HTTP_X_TENANT", "structlog") if name not in text
+    ] == []
+
+
+def test_a_hidden_value_that_does_not_decode_tells_nothing_of_itself() -> None:
+    """Not even what the codec says about it."""
+    with pytest.raises(DecodeError, match=r"g\.token cannot be decoded: why is not shown") as caught:
+        SECRETIVE.decoded("g")
+    assert caught.value.__cause__ is None
