@@ -36,7 +36,7 @@ from ctxjobs import SAFE_HEADERS, Capture
 
 
 def policy_of_{name}(policy: Capture) -> Capture:
-    """What {runs} audited runs of {function} have needed in app {app}."""
+    """What {runs} audited run(s) of {function} needed in app {app}."""
     return policy.replace(
 {changes}
     )
@@ -157,7 +157,7 @@ class Audit:
         )
 
     def __str__(self) -> str:
-        lines = [f"{self.function} in app {self.app_id}: {self.runs} audited runs"]
+        lines = [f"{self.function} in app {self.app_id}: {self.runs} audited run(s)"]
         for what in ("read", "missed", "withheld"):
             lines += [f"  {what} {path} ({count})" for path, count in sorted(getattr(self, what).items())]
         return "\n".join([*lines, *(f"  never read {path}" for path in self.unread)])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.both_hosts import WEBS, Web
 
-from ctxjobs import SAFE_HEADERS, Capture, Default, Snapshot, capture, codec, run_in_context
+from ctxjobs import SAFE_HEADERS, Capture, Default, Override, Snapshot, capture, codec, run_in_context
 from ctxjobs.errors import (
     ConfigError,
     NotCapturedAttributeError,
@@ -294,3 +294,25 @@ def test_a_body_keeps_its_local_content_type(web: Web, take: Any) -> None:
     snapshot = take(policy, method="POST", data={"name": "acme"})
     assert "CONTENT_TYPE" not in environ_of(snapshot)
     assert run_in_context(snapshot, lambda: web.module.request.get_data()) == b"name=acme"
+
+
+def test_an_override_cannot_send_what_is_local(web: Web) -> None:
+    """Local wins over what the caller says, too, and says so at the call."""
+    app = web.app(CTXJOBS_CAPTURE=Capture(local=("g.token",)))
+    with app.app_context(), pytest.raises(ConfigError, match=r"g\.token is local, and never sent"):
+        capture(context=Override(g={"token": "t"}))
+
+
+def test_an_override_is_not_skipped_for_its_size(web: Web) -> None:
+    """What the caller says fails if it does not fit, though a rule would skip it."""
+    app = web.app(CTXJOBS_SNAPSHOT_LIMIT_BYTES=2_000)
+    with app.app_context(), pytest.raises(SnapshotTooLargeError):
+        capture(context=Override(g={"report": "x" * 3_000}))
+
+
+def test_an_override_of_a_hidden_path_is_hidden(web: Web) -> None:
+    """The path counts, and not where the value comes from."""
+    app = web.app(CTXJOBS_CAPTURE=Capture(hidden=("g.token",)))
+    with app.app_context():
+        shown = capture(context=Override(g={"token": "SECRET"})).shown()
+    assert (shown["g"], shown["overrides"]) == ({"token": "(hidden)"}, ["g.token"])

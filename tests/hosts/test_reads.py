@@ -163,3 +163,16 @@ def test_teardown_functions_count(web: Web, reads_of: Any) -> None:
 
     next(iter(registry.apps.values())).host.app.teardown_appcontext(look)
     assert reads_of(lambda: None).read == {"g.tenant"}
+
+
+def test_what_is_loaded_for_the_job_is_still_to_be_read(web: Web, reads_of: Any) -> None:
+    """A reference is put in place by the host, not by the job; the job's read of it counts."""
+
+    def job() -> None:
+        host = next(iter(registry.apps.values())).host
+        active = host.active()
+        assert active is not None
+        host.write_g(active, "tenant", "loaded")
+        assert web.g.tenant == "loaded"
+
+    assert reads_of(job).read == {"g.tenant"}
