@@ -9,7 +9,7 @@ nothing else; a repr has names only. May import :mod:`ctxjobs.policy` for its na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from ctxjobs import codec
@@ -23,6 +23,8 @@ WIRE_VERSION: Final = 1
 
 #: What is shown in place of a hidden value.
 HIDDEN: Final = "(hidden)"
+#: The header that lineage has a copy of.
+_REQUEST_ID_PATH: Final = dotted("headers", header_name("X-Request-ID"))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -132,7 +134,7 @@ class Snapshot:
         return {
             "app_id": self.app_id,
             "trigger": self.trigger,
-            "lineage": {"root": self.lineage.root, "parent": self.lineage.parent, "hop": self.lineage.hop},
+            "lineage": self._shown_lineage(),
             "request": None if self.request is None else self._shown_request(self.request),
             "session": None if self.session is None else self._shown("session", self.session),
             "g": self._shown("g", self.g),
@@ -143,6 +145,10 @@ class Snapshot:
             "overrides": list(self.overrides),
             "system": list(self.system),
         }
+
+    def _shown_lineage(self) -> dict[str, Any]:
+        lineage = asdict(self.lineage)
+        return {**lineage, "request": HIDDEN} if _REQUEST_ID_PATH in self.hidden else lineage
 
     def _shown_request(self, request: RequestData) -> dict[str, Any]:
         headers = {header_name(key): value for key, value in request.environ.items() if is_header(key)}

@@ -16,6 +16,8 @@ from uuid import uuid4
 from ctxjobs.inbound import SAFE_ID, unsafe_headers
 from ctxjobs.snapshot import RequestData
 
+#: The header by which a front-end server names a request.
+_HEADER: Final = "HTTP_X_REQUEST_ID"
 #: Where the environ keeps the id that was made for its request.
 _REQUEST_ID: Final = "ctxjobs.request_id"
 
@@ -45,9 +47,15 @@ def read_environ(environ: Mapping[str, Any], keys: Container[str]) -> tuple[dict
     return taken, left
 
 
-def request_id(environ: Mapping[str, Any]) -> str:
-    """Id of the request: that of its header ``X-Request-ID``, or else one made now and kept for it."""
-    for key in ("HTTP_X_REQUEST_ID", _REQUEST_ID):
+def request_id(environ: Mapping[str, Any], local: Container[str] = ()) -> str:
+    """Id of the request: that of its header ``X-Request-ID``, or else one made now and kept for it.
+
+    Args:
+        environ: The request's.
+        local: Keys of headers that do not travel.
+    """
+    keys = (_REQUEST_ID,) if _HEADER in local else (_HEADER, _REQUEST_ID)
+    for key in keys:
         if SAFE_ID.fullmatch(str(environ.get(key, ""))):
             return str(environ[key])
     made = uuid4().hex

@@ -118,7 +118,7 @@ def prepare(
 
 
 def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
-    lineage, trigger = _lineage(app, active), _trigger(active)
+    lineage, trigger = _lineage(app, active, policy), _trigger(active)
     taken = take_propagated(app.host, active, policy, trigger, _given(app))
     if active is None:
         return Snapshot(
@@ -186,11 +186,12 @@ def _hidden(policy: Capture) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*policy.hidden, *job.snapshot.hidden)))
 
 
-def _lineage(app: BoundApp, active: Active | None) -> Lineage:
+def _lineage(app: BoundApp, active: Active | None, policy: Capture) -> Lineage:
     job = cv_job.get(None)
     if job is None or job.snapshot is None:
         environ = None if active is None else app.host.read_environ(active)
-        return Lineage(request=None if environ is None else request_id(environ))
+        local = policy.plans.environ.headers.local
+        return Lineage(request=None if environ is None else request_id(environ, local))
     lineage = job.snapshot.lineage.child_of(job.id)
     if lineage.hop > app.settings.max_hops:
         raise HopLimitError(job.id, lineage.hop, app.settings.max_hops)

@@ -316,3 +316,13 @@ def test_an_override_of_a_hidden_path_is_hidden(web: Web) -> None:
     with app.app_context():
         shown = capture(context=Override(g={"token": "SECRET"})).shown()
     assert (shown["g"], shown["overrides"]) == ({"token": "(hidden)"}, ["g.token"])
+
+
+def test_the_request_id_of_the_lineage_follows_its_header(take: Any) -> None:
+    """Lineage has a copy of the header, which is neither sent nor shown where the header is not."""
+    sent = {"headers": {"X-Request-ID": "r-1"}}
+    hidden, local = Capture(hidden=("headers.X-Request-ID",)), Capture(local=("headers.X-Request-ID",))
+    assert take(Capture(), **sent).shown()["lineage"]["request"] == "r-1"
+    assert take(hidden, **sent).lineage.request == "r-1"
+    assert "r-1" not in repr(take(hidden, **sent).shown())
+    assert "r-1" not in repr(take(local, **sent).to_primitive())
