@@ -40,7 +40,7 @@ def read_environ(environ: Mapping[str, Any], keys: Container[str]) -> tuple[dict
     left: list[str] = []
     for key, value in environ.items():
         if key in keys:
-            if isinstance(value, str):
+            if type(value) is str:  # as PEP 3333 says; a subclass would not come back as one
                 taken[key] = value
         elif key[:5] == "HTTP_" or (key == "CONTENT_TYPE" and value):
             left.append(key)
@@ -66,7 +66,7 @@ def request_id(environ: Mapping[str, Any], local: Container[str] = ()) -> str:
 
 def drop_unsafe(taken: dict[str, str]) -> dict[str, str]:
     """Take from *taken* the headers that must not travel; why, by their names as the environ spells them."""
-    reasons = unsafe_headers({key[5:]: value for key, value in taken.items() if key.startswith("HTTP_")})
+    reasons = unsafe_headers({key[5:]: value for key, value in taken.items() if key[:5] == "HTTP_"})
     for name in reasons:
         del taken[f"HTTP_{name}"]
     return reasons
