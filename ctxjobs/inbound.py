@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 #: What an id may look like: UUIDs, W3C and vendors' trace ids, base64; 128 characters hold all of them.
@@ -51,21 +52,34 @@ _ENTRY: Final = re.compile(
 )
 
 
-def unsafe_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def unsafe_headers(headers: Mapping[str, str], prefix: str = "") -> dict[str, str]:
     """Why some of *headers* must not travel, by name.
 
     Args:
-        headers: Their values; names as the environ spells them, without ``HTTP_``.
+        headers: Their values; names as the environ spells them.
+        prefix: What their names begin with; others are no headers.
+
+    Returns:
+        The reasons, by the names in *headers*.
     """
+    together = "".join(headers.values())  # nearly always fine, and then looked at once for all of them
+    if len(together) <= MAX_HEADER and together.isprintable():
+        suspects = [name for name in _special(prefix) if name in headers]
+    else:
+        suspects = [name for name in headers if name.startswith(prefix)]
     reasons = {}
     room = MAX_HEADERS
-    for name, value in headers.items():
-        usual = name not in _SPECIAL and len(value) <= MAX_HEADER and value.isprintable()
-        if (usual and len(value) <= room) or (reason := _unsafe_header(name, value, room)) is None:
-            room -= len(value)
+    for name in suspects:
+        if (reason := _unsafe_header(name[len(prefix) :], headers[name], room)) is None:
+            room -= len(headers[name])
         else:
             reasons[name] = reason
     return reasons
+
+
+@cache
+def _special(prefix: str) -> list[str]:
+    return [prefix + name for name in sorted(_SPECIAL)]
 
 
 def _unsafe_header(name: str, value: str, room: int) -> str | None:

@@ -65,10 +65,10 @@ def request_id(environ: Mapping[str, Any], local: Container[str] = ()) -> str:
 
 
 def drop_unsafe(taken: dict[str, str]) -> dict[str, str]:
-    """Take from *taken* the headers that must not travel; why, by their names as the environ spells them."""
-    reasons = unsafe_headers({key[5:]: value for key, value in taken.items() if key[:5] == "HTTP_"})
-    for name in reasons:
-        del taken[f"HTTP_{name}"]
+    """Take from *taken* the headers that must not travel; why, by their keys."""
+    reasons = unsafe_headers(taken, "HTTP_")
+    for key in reasons:
+        del taken[key]
     return reasons
 
 

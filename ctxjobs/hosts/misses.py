@@ -30,10 +30,12 @@ def bounded(names: Mapping[str, Iterable[object]]) -> dict[str, tuple[str, ...]]
     out: dict[str, tuple[str, ...]] = {}
     room = MAX_NAMES
     for kind in _KINDS:
+        if not (there := names.get(kind)):
+            continue
         notable = [
             name
-            for name in names.get(kind, ())
-            if isinstance(name, str) and len(name) <= MAX_NAME_LENGTH and name.isprintable()
+            for name in there
+            if type(name) is str and len(name) <= MAX_NAME_LENGTH and name.isprintable()
         ]
         if kept := tuple(notable[:room]):
             out[kind] = kept

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from ctxjobs import codec
@@ -43,6 +44,12 @@ def public(name: str, _value: Any) -> bool:
     return not name.startswith("_")
 
 
+@lru_cache(maxsize=1024, typed=True)
+def _is_public(name: str) -> bool:
+    """Whether the rule :func:`public` takes *name* on ``g``: the commonest of all questions."""
+    return type(name) is str and name not in NEVER_G and name.isprintable() and public(name, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What of one kind is taken.
@@ -75,6 +82,8 @@ class Plan:
         """Whether a list or a rule takes *name*, which is not local; headers by their key."""
         if name in self.names:
             return True
+        if self.rule is public and self.kind == "g":
+            return _is_public(name)
         if self.rule is None or not self.can_travel(name):
             return False
         return self.rule(header_name(name) if self.kind == "headers" else name, value)

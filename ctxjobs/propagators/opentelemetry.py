@@ -149,5 +149,6 @@ def _provider() -> Any:
     if trace is None:
         return None
     provider = trace.get_tracer_provider()
-    unset = isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+    # Not isinstance(): these are abstract base classes, and every capture asks.
+    unset = type(provider) in (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
     return None if unset else provider

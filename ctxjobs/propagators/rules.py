@@ -52,6 +52,8 @@ def _listed(host: Host, policy: Capture, registered: Mapping[str, Propagator]) -
 def _rule(propagator: Propagator, policy: Capture, trigger: Trigger) -> TriggerRule:
     # Not isinstance(): asking a protocol takes microseconds, for each propagator of each job.
     own: Mapping[Trigger, TriggerRule] = getattr(propagator, "on_trigger", _NO_RULES)
+    if not own and not policy.triggers:
+        return "propagate"
     return policy.triggers.get(propagator.name, own).get(trigger) or own.get(trigger, "propagate")
 
 
