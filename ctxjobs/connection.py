@@ -19,7 +19,7 @@ from ctxjobs.registry import BoundApp
 
 
 def connection_of(app: BoundApp) -> redis.Redis:
-    """The Redis that carries the jobs of *app*; in inline mode, its memory.
+    """The Redis that carries the jobs of *app*; in inline mode, the one in this process.
 
     Raises:
         ConfigError: Nothing names one.

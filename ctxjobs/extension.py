@@ -50,6 +50,7 @@ class CtxJobs:
         Raises:
             AppIdError: Its id is ``__main__``, malformed, or another app's.
             NoSecretKeyError: It has no secret key.
+            NoInlineRedisError: It is to be in inline mode, and ``ctxjobs[inline]`` is not installed.
             ConfigError: A setting cannot be used.
             UnsupportedAppError: Its framework is not known.
         """

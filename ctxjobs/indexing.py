@@ -16,7 +16,6 @@ from rq.defaults import DEFAULT_FAILURE_TTL
 from rq.job import Job, JobStatus
 
 from ctxjobs.keys import index_key
-from ctxjobs.memory import MemoryRedis
 from ctxjobs.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -108,11 +107,7 @@ class IndexedJob(Job):
         client: Any = self.connection if pipeline is None else pipeline
         now = int(time.time())
         until = int(now + seconds) + _LEEWAY_S
-        if isinstance(client, MemoryRedis):  # it runs no scripts, and nothing expires there
-            for key in keys:
-                client.zadd(key, {self._member: until})
-        else:
-            client.eval(_KEEP, len(keys), *keys, now - _LEEWAY_S, until, self._member)
+        client.eval(_KEEP, len(keys), *keys, now - _LEEWAY_S, until, self._member)
 
     @property
     def _member(self) -> str:

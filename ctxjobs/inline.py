@@ -1,4 +1,4 @@
-"""Inline mode: a job has run when ``enqueue`` returns, in this process and without Redis.
+"""Inline mode: a job has run when ``enqueue`` returns, in this process and without a Redis server.
 
 All else is as in production: RQ writes the job (into :class:`~ctxjobs.memory.MemoryRedis`), it is read back
 from its bytes and verified, and RQ's own worker runs it, with its callbacks, retries and dependents. May
@@ -19,7 +19,7 @@ from contextvars import copy_context
 from typing import Any, cast
 
 from rq import Queue
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.queue import EnqueueData
 from rq.timeouts import BaseDeathPenalty
@@ -42,19 +42,17 @@ class InlineQueue(Queue):
         """As RQ's; inline, *pipeline* and *at_front* say nothing."""
         if (queue := self._inline(job.connection)) is None:
             return super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
-        _check_unique(job, unique)
-        return run_all(queue, [Queue.enqueue_job(queue, job)])[0]
+        return run_all(queue, [Queue.enqueue_job(queue, job, unique=unique)])[0]
 
     def schedule_job(self, job: Any, datetime: Any, pipeline: Any = None, unique: bool = False) -> Any:
-        """As RQ's, in one transaction; inline, the job is due now."""
-        if (queue := self._inline(job.connection)) is not None:
-            _check_unique(job, unique)
-            rqcompat.schedule(queue, job, datetime, None)
-            return run_all(queue, [job])[0]
+        """As RQ's, in one transaction; inline, *pipeline* says nothing, and the job is due now."""
+        inline = self._inline(job.connection)
+        queue, pipe = (self, pipeline) if inline is None else (inline, None)
         if unique:
-            return super().schedule_job(job, datetime, pipeline=pipeline, unique=True)
-        rqcompat.schedule(self, job, datetime, pipeline)
-        return job
+            Queue.schedule_job(queue, job, datetime, pipeline=pipe, unique=True)
+        else:
+            rqcompat.schedule(queue, job, datetime, pipe)
+        return job if inline is None else run_all(inline, [job])[0]
 
     def enqueue_many(self, job_datas: Any, pipeline: Any = None, group_id: str | None = None) -> list[Job]:
         """As RQ's; inline, *pipeline* says nothing."""
@@ -74,11 +72,6 @@ def _memory_for(data: EnqueueData) -> MemoryRedis | None:
     if all(app.memory is None for app in registry.apps.values()):
         return None
     return prepare_for(find_function(data.func)).app.memory
-
-
-def _check_unique(job: Job, unique: bool) -> None:
-    if unique and job.connection.exists(job.key):
-        raise DuplicateJobError(f"Job with ID {job.id!r} already exists")
 
 
 def run_all(queue: Queue, jobs: list[Job]) -> list[Job]:
@@ -183,8 +176,10 @@ class _InlineWorker(SimpleWorker):
         return self._dependents
 
     def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:
-        """As RQ's; note who waits for the job, before RQ forgets it."""
-        self._dependents = job.dependent_ids
+        """As RQ's; note who waits for the job, before RQ forgets it; in order, because a set has none."""
+        waiting = self.job_class.fetch_many(job.dependent_ids, connection=self.connection)
+        in_order = sorted(filter(None, waiting), key=lambda job: job.created_at)
+        self._dependents = [job.id for job in in_order]
         super().handle_execution_ended(job, queue, heartbeat_ttl)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:

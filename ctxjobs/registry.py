@@ -41,7 +41,7 @@ class BoundApp:
         settings: What it says about its jobs.
         capture: Its capture policy.
         keyring: Its keys.
-        memory: Where its jobs lie in inline mode; None otherwise, for Redis.
+        memory: The Redis of its jobs in inline mode, in this process; None otherwise.
     """
 
     id: str
@@ -96,6 +96,7 @@ class Registry:
         Raises:
             AppIdError: The id is missing, malformed, or another app's.
             ConfigError: A setting cannot be used.
+            NoInlineRedisError: It is to be in inline mode, and what that needs is not installed.
             NoSecretKeyError: The app has no secret key.
             UnsupportedAppError: The app's framework is not known.
         """

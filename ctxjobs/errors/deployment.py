@@ -96,6 +96,23 @@ class EmbeddedRedisError(DeploymentError):
 
 
 @dataclass(eq=False, repr=False)
+class NoInlineRedisError(DeploymentError):
+    """An app is to be in inline mode, and a package that this mode needs is missing.
+
+    Attributes:
+        package: Its name.
+        reason: What its import said.
+    """
+
+    package: str
+    reason: str
+    template: ClassVar[str] = (
+        "Inline mode (CTXJOBS_INLINE) needs the package {package}, which cannot be imported: {reason}. "
+        "Run 'pip install ctxjobs[inline]', or switch inline mode off."
+    )
+
+
+@dataclass(eq=False, repr=False)
 class ContextMismatchError(DeploymentError):
     """The rebuilt request is not the one that was captured.
 

@@ -91,21 +91,6 @@ class JobDroppedError(StoredDataError):
 
 
 @dataclass(eq=False, repr=False)
-class InlineCommandError(CallerError, NotImplementedError):
-    """Code asked Redis for something that inline mode, which has none, cannot do.
-
-    Attributes:
-        command: The command's name.
-    """
-
-    command: str
-    template: ClassVar[str] = (
-        "Redis command {command} is not there in inline mode (CTXJOBS_INLINE), which has no Redis. Test this "
-        "with a real one: the fixtures ctxjobs_redis and ctxjobs_worker."
-    )
-
-
-@dataclass(eq=False, repr=False)
 class LeakError(CallerError, RuntimeError):
     """A job returned and left something behind, and its worker takes that for a failure (``--on-leak=fail``).
 

@@ -14,9 +14,10 @@ from rq.exceptions import DuplicateJobError
 from support import inline_jobs
 from support.both_hosts import WEBS, Web
 from support.inline_jobs import BoomError, events
+from werkzeug.test import EnvironBuilder
 
 import ctxjobs
-from ctxjobs.errors import BadSignatureError, ConfigError, InlineCommandError, UnencodableValueError
+from ctxjobs.errors import BadSignatureError, ConfigError, UnencodableValueError
 from ctxjobs.registry import registry
 
 
@@ -124,6 +125,15 @@ def test_a_dependent_runs_after_the_job_that_it_waits_for(app: Any) -> None:
     assert inline_jobs.note.options(depends_on=parent).enqueue(2).return_value() == 2
 
 
+def test_dependents_run_in_the_order_in_which_they_were_enqueued(app: Any) -> None:
+    """RQ keeps them in a set, which has no order; a test wants one."""
+    parent = inline_jobs.fail.enqueue(1)
+    for number in range(6):
+        inline_jobs.note.options(depends_on=parent).enqueue(number)
+    app.extensions["ctxjobs"].queue().enqueue_job(parent)
+    assert [event[0] for event in events if event != "fail"] == [*range(6)]
+
+
 def test_a_dependent_of_a_failed_job_does_not_run(app: Any) -> None:
     """It stays deferred, as in RQ."""
     parent = inline_jobs.fail.enqueue()
@@ -173,14 +183,41 @@ def test_unique_jobs_are_unique(app: Any) -> None:
     """A second one with the same id is refused, as in RQ."""
     unique = inline_jobs.note.options(job_id="only", unique=True)
     unique.enqueue()
-    with pytest.raises(DuplicateJobError):
-        unique.enqueue()
+    for again in (unique.enqueue, lambda: unique.enqueue_in(60)):
+        with pytest.raises(DuplicateJobError):
+            again()
+    assert len(events) == 1
 
 
 def test_a_result_that_is_not_kept(app: Any) -> None:
     """With result_ttl=0 the job runs and is gone, as in RQ."""
     job = inline_jobs.note.options(result_ttl=0).enqueue(1)
     assert (events, job.connection.exists(job.key)) == ([(1, "acme", False)], 0)
+
+
+def test_a_result_expires(app: Any) -> None:
+    """As in Redis: after RQ's 500 seconds, or those that the job says."""
+    jobs = [inline_jobs.note.enqueue(), inline_jobs.note.options(result_ttl=60).enqueue()]
+    assert [job.connection.ttl(job.key) // 10 for job in jobs] == pytest.approx([50, 6], abs=1)
+
+
+def test_apps_share_nothing(app: Any, web: Web) -> None:
+    """Not even when one is bound again under its id, as by an app factory in the next test."""
+    job = inline_jobs.note.enqueue()
+    found = [web.app(name, CTXJOBS_INLINE=True).extensions["ctxjobs"].queue() for name in ("inline", "other")]
+    assert [queue.fetch_job(job.id) for queue in found] == [None, None]
+
+
+def test_a_job_that_waits_for_the_response_runs_when_it_was_sent(web: Web) -> None:
+    """Neither in the view nor while the body is sent."""
+    app = web.app("inline", CTXJOBS_INLINE=True)
+    app.add_url_rule("/later", "later", lambda: inline_jobs.note.options(after="response").enqueue().id)
+    body = app(EnvironBuilder("/later").get_environ(), lambda *args: None)
+    [job_id] = body
+    assert events == []
+    body.close()
+    assert events == [(0, None, True)]
+    assert app.extensions["ctxjobs"].queue().fetch_job(job_id.decode()).return_value() == 0
 
 
 def test_arguments_are_checked(app: Any) -> None:
@@ -218,12 +255,6 @@ def test_threads_do_not_take_each_others_jobs(app: Any) -> None:
         for thread in threads:
             getattr(thread, step)()
     assert results == [True] * 8
-
-
-def test_other_redis_commands_say_so(app: Any) -> None:
-    """Code that wants more of Redis than RQ does gets an error that names the command and the way out."""
-    with pytest.raises(InlineCommandError, match="Redis command GEOADD is not there in inline mode"):
-        app.extensions["ctxjobs"].queue().connection.geoadd("places", (1, 2, "here"))
 
 
 @pytest.mark.parametrize(

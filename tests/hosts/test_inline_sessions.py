@@ -57,3 +57,17 @@ def test_what_a_failed_job_did_not_commit_is_gone(session: Any) -> None:
     place_order.enqueue("from the job", True)
 
     assert [order.name for order in session.scalars(select(Order))] == ["from the job"]
+
+
+@pytest.mark.parametrize("session", ["flask-sqlalchemy"], indirect=True)
+def test_a_job_that_waits_for_the_commit_runs_there(session: Any) -> None:
+    """Not before; it sees what was committed, and the caller's session can be used further."""
+    session.add(Order(name="of the caller"))
+    job = place_order.options(after="commit").enqueue("from the job")
+    session.flush()
+    assert not job.connection.exists(job.key)
+
+    session.commit()
+
+    assert job.return_value(refresh=True) == 2
+    assert len(session.scalars(select(Order)).all()) == 2

@@ -64,7 +64,29 @@ def test_importing_ctxjobs_loads_no_framework() -> None:
 def test_importing_ctxjobs_loads_no_library_that_a_propagator_is_for() -> None:
     """Nor do capture and restore: an app that does not use a library does not pay for it."""
     libraries = {"flask_login", "flask_babel", "babel", "structlog", "sqlalchemy", "flask_sqlalchemy"}
+    libraries |= {"fakeredis", "lupa"}
     run(f"{USE}\nimport sys; assert not {libraries!r} & set(sys.modules)")
+
+
+INLINE = """
+import ctxjobs
+from ctxjobs.errors import NoInlineRedisError
+
+app = ctxjobs.App("shop")
+app.config.update(SECRET_KEY="k" * 32, CTXJOBS_INLINE=True)
+try:
+    ctxjobs.CtxJobs(app)
+except NoInlineRedisError as exc:
+    assert "Run 'pip install ctxjobs[inline]'" in str(exc), exc
+else:
+    raise AssertionError("it was bound")
+"""
+
+
+@pytest.mark.parametrize("name", ["fakeredis", "lupa"])
+def test_inline_mode_says_what_to_install(name: str) -> None:
+    """An app in inline mode is not bound where a package is missing that this mode needs."""
+    run(BLOCK.format(names={name}) + INLINE)
 
 
 def test_the_conformance_tests_load_no_test_framework() -> None:

@@ -65,7 +65,8 @@ class PropagationMatrix:
     Each way gets tests by its name: the function sees what the caller saw, in every run and in every
     callback; teardown runs exactly once after each of them, with the right exception; nothing is visible to
     the next job; and a job keeps the envelope that it was born with, byte for byte. Needs the embedded
-    Redis (``pip install ctxjobs[embedded]``, or redis-server on PATH).
+    Redis and inline mode: ``pip install ctxjobs[embedded,inline]``, or redis-server on PATH and
+    ``pip install ctxjobs[inline]``.
 
     Attributes:
         values: Two values for :meth:`entered` that :meth:`see` tells apart; used in turns.

@@ -35,7 +35,7 @@ class Way:
         finish: Does what is left once the caller's contexts are gone; runs the worker, as a rule.
         ends: How each run of a function or a callback ends, in order.
         enqueues: Whether jobs come of it, in Redis.
-        inline: Whether the app is in inline mode, and Redis is a dict.
+        inline: Whether the app is in inline mode.
         carries: Whether the state travels; if not, the job has the app's system context.
     """
 
