@@ -18,13 +18,13 @@ from rq.job import Job
 from rq.utils import utcparse
 
 from ctxjobs import codec, rqcompat
+from ctxjobs.admission import open_envelope
 from ctxjobs.connection import connection_of, translated
 from ctxjobs.envelope import Envelope
 from ctxjobs.errors import ConfigError, JobRefusedError
 from ctxjobs.indexing import as_text, index_keys, read_members, remove_members
 from ctxjobs.keys import index_key
 from ctxjobs.registry import BoundApp, registry
-from ctxjobs.rqjob import open_envelope
 from ctxjobs.snapshot import Lineage
 from ctxjobs.triggers import Trigger
 

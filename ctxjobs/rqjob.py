@@ -1,7 +1,7 @@
-"""RQ's Job with an envelope, and RQ's Queue that makes such jobs.
+"""RQ's Job with an envelope, made and run; and RQ's Queue that makes such jobs.
 
-The envelope is one more field of RQ's own job hash, written by the command that writes the job.
-May import the floors of propagation and RQ's compatibility; knows no worker.
+The envelope is one more field of RQ's own job hash, written by the command that writes the job; reading it is
+:mod:`ctxjobs.admission`. May import the floors of propagation and RQ's compatibility; knows no worker.
 
 Freeze once: the snapshot is taken in the caller's ``enqueue*`` (``ContextJob.create`` runs there and
 nowhere else; ``Queue._enqueue_job`` runs in the worker, too). A retry, repeat or requeue keeps the
@@ -16,29 +16,23 @@ from functools import partial
 from typing import Any, Final, cast
 
 from blinker import Signal
-from rq.exceptions import NoSuchJobError
 from rq.job import Job, Retry
 
 from ctxjobs import codec, rqcompat
+from ctxjobs.admission import CheckedJob, binding_of, field_text
 from ctxjobs.audit import audited, record
-from ctxjobs.envelope import Binding, Envelope, digest, seal, unseal
-from ctxjobs.errors import (
-    DecodeError,
-    EnvelopeMismatchError,
-    JobDroppedError,
-    JobRefusedError,
-    PlainJobError,
-)
+from ctxjobs.envelope import seal
+from ctxjobs.errors import EnvelopeMismatchError, JobDroppedError, JobRefusedError
 from ctxjobs.functions import check_call, check_callback, find_function, import_function
 from ctxjobs.indexing import IndexedJob, index_keys
 from ctxjobs.inline import InlineQueue
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.propagation import Prepared, prepare_for, run_job
 from ctxjobs.propagators import meta_for
-from ctxjobs.references import Noting, load
+from ctxjobs.references import load
 from ctxjobs.registry import RegisteredFunction, registry
 from ctxjobs.running import Delivery, JobPart
-from ctxjobs.serializer import ContextSerializer, bounded_inflate, dump_call, load_call
+from ctxjobs.serializer import ContextSerializer, dump_call, load_call
 from ctxjobs.snapshot import Snapshot
 
 rqcompat.register_types()
@@ -50,23 +44,16 @@ _log = logging.getLogger("ctxjobs")
 job_sealed: Final = Signal()
 
 
-class ContextJob(IndexedJob):
+class ContextJob(CheckedJob, IndexedJob):
     """RQ's Job; runs inside the contexts it was enqueued in, or not at all.
 
     Attributes:
-        envelope: The verified envelope; None for a job that was made here, and for a refused one.
-        refusal: Why this job must not run; None if it may.
         prepared: What was captured for a job that was made here; None for one that was read from Redis.
         leaks: What it left behind when it ran, in sentences.
     """
 
-    envelope: Envelope | None = None
-    refusal: JobRefusedError | None = None
     prepared: Prepared | None = None
     leaks: Sequence[str] = ()
-    _sealed: bytes | None = None
-    _refers = False  # whether an argument holds a reference
-    _enqueued_at: str = ""
     _part: JobPart = "function"
 
     # --- made by the caller ---------------------------------------------------------------
@@ -109,11 +96,9 @@ class ContextJob(IndexedJob):
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """The fields that RQ writes, with the envelope among them."""
-        fields: dict[str, Any] = super().to_dict(include_meta=include_meta, include_result=include_result)
+        fields = super().to_dict(include_meta=include_meta, include_result=include_result)
         if self.refusal is not None:
-            # What the envelope binds stays as it is: a job that is repaired verifies again.
-            written = rqcompat.NEUTRAL_FIELDS - {*_BOUND_FIELDS}
-            return {name: value for name, value in fields.items() if name in written}
+            return fields
         if self.prepared is not None and self._sealed is None:
             self._sealed = self._seal(self.prepared, fields)
             job_sealed.send(self)
@@ -126,80 +111,12 @@ class ContextJob(IndexedJob):
             prepared.encoded,
             app_id=prepared.app.id,
             function=str(self.func_name),
-            binding=_binding(self.id, fields, rqcompat.stored_call(self)),
+            binding=binding_of(self.id, fields, rqcompat.stored_call(self)),
             keyring=prepared.app.keyring,
             max_age_s=prepared.max_age_s,
             due_at=self.due_at,
-            enqueued_at=_text(fields.get("enqueued_at")),
+            enqueued_at=field_text(fields.get("enqueued_at")),
         )
-
-    # --- read from Redis ------------------------------------------------------------------
-
-    def restore(self, raw_data: dict[Any, Any]) -> None:
-        """Take over what Redis holds; verify the envelope before anything of it is decoded.
-
-        A job that does not verify is marked as refused: nothing of it is decoded, and RQ finds no
-        callback, webhook, retry or dependent of it to run.
-        """
-        fields = rqcompat.job_fields(raw_data)
-        try:
-            self._restore_checked(self._admit(fields))
-        except NoSuchJobError:
-            raise
-        except JobRefusedError as refusal:
-            self._restore_refused(fields, refusal)
-        except Exception as exc:  # noqa: BLE001 - whatever RQ says of a field that it cannot read
-            reason = f"its fields do not read as RQ writes them ({type(exc).__name__}: {str(exc)[:200]})"
-            self._restore_refused(fields, EnvelopeMismatchError(self.id, reason, "Enqueue it again."))
-
-    def _admit(self, fields: dict[str, bytes]) -> dict[str, bytes]:
-        """Check that this job may run; the fields to restore it from."""
-        if ENVELOPE_FIELD not in fields:
-            self.admit_plain(fields)
-            return fields
-        self.envelope, data = open_envelope(self.id, fields)
-        self._sealed = fields[ENVELOPE_FIELD]
-        self._enqueued_at = _text(fields.get("enqueued_at"))
-        self.serializer = ContextSerializer
-        return {**fields, "data": data}
-
-    def admit_plain(self, fields: Mapping[str, bytes]) -> None:
-        """Decide about a job without an envelope. A library never runs one; a worker may be told to.
-
-        Raises:
-            PlainJobError: It must not run.
-        """
-        raise _without_envelope(self.id)
-
-    def _restore_checked(self, fields: dict[str, bytes]) -> None:
-        super().restore(fields)
-        rqcompat.check_fields(self)
-
-    def _restore_refused(self, fields: Mapping[str, bytes], refusal: JobRefusedError) -> None:
-        self.serializer = ContextSerializer
-        neutral = {name: value for name, value in fields.items() if name in rqcompat.NEUTRAL_FIELDS}
-        try:
-            self._restore_checked({**neutral, "data": b""})
-        except Exception:  # noqa: BLE001 - one of these does not read either: the queue's name is enough
-            super().restore({"origin": _text(fields.get("origin")), "data": b""})
-        self._refuse(refusal)
-
-    def check_queue(self, name: str) -> None:
-        """Refuse to run out of another queue than the one that this job was signed for.
-
-        Args:
-            name: The queue in which a worker has found it.
-        """
-        if self.envelope is not None and self.origin != name:
-            reason = f"its envelope was signed for another queue ({self.origin!r}, found in {name!r})"
-            advice = "Somebody put it there in Redis; 'rq requeue' puts it back."
-            self._refuse(EnvelopeMismatchError(self.id, reason, advice))
-
-    def _refuse(self, refusal: JobRefusedError) -> None:
-        self.refusal = refusal
-        self.envelope = None
-        rqcompat.set_call(self, "(refused)", (), {}, b"")
-        rqcompat.neutralise(self)
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -228,22 +145,6 @@ class ContextJob(IndexedJob):
         first = self.envelope is None or self.envelope.enqueued_at == self._enqueued_at != ""
         function = str(self.func_name)
         return Delivery(function, self.origin, self._part, first, self.retries_left or 0)
-
-    @property
-    def dependents_key(self) -> str:
-        """RQ's key of the jobs that wait for this one; a refused job releases none."""
-        key: str = super().dependents_key
-        return key + ":refused" if self.refusal is not None else key
-
-    def _deserialize_data(self) -> None:
-        if self._sealed is None:
-            rqcompat.evaluate_plain_call(self)
-            return
-        data = rqcompat.stored_call(self)
-        decode = Noting()
-        name, _, args, kwargs = load_call(data, decode)
-        self._refers = decode.met
-        rqcompat.set_call(self, name, args, kwargs, data)
 
     # --- run ------------------------------------------------------------------------------
 
@@ -381,73 +282,3 @@ def checked_result(result: Any) -> Any:
 
 async def _checked_later(awaitable: Any) -> Any:
     return checked_result(await awaitable)
-
-
-def open_envelope(
-    job_id: str, fields: Mapping[str, bytes], at: float | None = None
-) -> tuple[Envelope, bytes]:
-    """Verify the envelope among the *fields* of a job.
-
-    Args:
-        job_id: The job's id.
-        fields: Its hash.
-        at: For which time to ask whether it is too old, in seconds since the epoch; None means now.
-
-    Returns:
-        The envelope, and the decompressed call.
-
-    Raises:
-        JobRefusedError: It does not verify.
-    """
-    if ENVELOPE_FIELD not in fields:
-        raise _without_envelope(job_id)
-    data = _inflate(job_id, fields.get("data", b""))
-    binding = _binding(job_id, fields, data)
-    return unseal(fields[ENVELOPE_FIELD], binding=binding, keyrings=registry.keyrings(), at=at), data
-
-
-def _without_envelope(job_id: str) -> PlainJobError:
-    return PlainJobError(
-        job_id,
-        "it has no envelope: plain RQ or an older release of the app enqueued it",
-        "Enqueue it through ctxjobs, run it with a stock 'rq worker', or let this worker run plain jobs "
-        "by the name of their function: '--allow-plain PATTERN'.",
-    )
-
-
-def _inflate(job_id: str, data: bytes) -> bytes:
-    try:
-        return bounded_inflate(data)
-    except DecodeError as exc:
-        raise EnvelopeMismatchError(job_id, str(exc), "Enqueue it again from the app.") from exc
-
-
-def _binding(job_id: str, fields: Mapping[str, Any], data: bytes) -> Binding:
-    """What ties an envelope to the job with these *fields*."""
-    text = {name: _text(fields.get(name)) for name in _BOUND_FIELDS}
-    return Binding(
-        job_id=job_id,
-        created_at=text["created_at"],
-        queue=text["origin"],
-        data_digest=digest(data),
-        callbacks=(
-            text["success_callback_name"],
-            text["failure_callback_name"],
-            text["stopped_callback_name"],
-        ),
-        webhooks_digest=digest(text["webhooks"].encode()),
-    )
-
-
-_BOUND_FIELDS = (
-    "created_at",
-    "origin",
-    "success_callback_name",
-    "failure_callback_name",
-    "stopped_callback_name",
-    "webhooks",
-)
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
