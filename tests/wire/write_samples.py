@@ -107,6 +107,12 @@ CASES = {
         request=POST,
         overridden={"g": {"tenant": "other"}, "session": {"user": 8}},
     ),
+    "hidden": Case(
+        "Values that travel and are never shown, and one that stays.",
+        set_all,
+        options={"capture": POLICY.extend(hidden=("g.tenant", "session.user"), local=("headers.User-Agent",))},
+        request=POST,
+    ),
     "expiring": Case("It expires, in a century.", options={"capture": POLICY.replace(max_age_s=CENTURY_S)}),
     "expired": Case(
         "It has expired.",
