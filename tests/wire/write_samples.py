@@ -108,9 +108,9 @@ CASES = {
         overridden={"g": {"tenant": "other"}, "session": {"user": 8}},
     ),
     "hidden": Case(
-        "Values that travel and are never shown, and one that stays.",
+        "Values that travel and are never shown.",
         set_all,
-        options={"capture": POLICY.extend(hidden=("g.tenant", "session.user"), local=("headers.User-Agent",))},
+        options={"capture": POLICY.extend(hidden=("g.tenant", "session.user"))},
         request=POST,
     ),
     "expiring": Case("It expires, in a century.", options={"capture": POLICY.replace(max_age_s=CENTURY_S)}),
