@@ -19,6 +19,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -264,7 +265,12 @@ def _open(payload: bytes, app_id: str, binding: Binding, at: float) -> Envelope:
     )
 
 
+_bound = attrgetter(*Binding.__slots__)
+
+
 def _check_binding(signed: _Payload, app_id: str, binding: Binding) -> None:
+    if signed.app == app_id and _bound(signed) == _bound(binding):
+        return
     for name, found in {"app": app_id, **binding.to_dict()}.items():
         bound = getattr(signed, name)
         if bound != found:

@@ -21,6 +21,8 @@ from ctxjobs.triggers import Trigger
 #: Version of the layout below. A release reads its own and, from now on, every earlier one.
 WIRE_VERSION: Final = 1
 
+_TRIGGERS: Final = get_args(Trigger)
+
 #: What is shown in place of a hidden value.
 HIDDEN: Final = "(hidden)"
 #: The header that lineage has a copy of.
@@ -245,7 +247,7 @@ class Snapshot:
     def _read(cls, data: dict[str, Any]) -> Snapshot:
         if data["v"] != WIRE_VERSION:
             raise ValueError(f"version {data['v']!r}, this release reads {WIRE_VERSION}")
-        if data["trigger"] not in get_args(Trigger):
+        if data["trigger"] not in _TRIGGERS:
             raise ValueError(f"trigger {data['trigger']!r}")
         session = data.get("session")
         return cls(
@@ -281,6 +283,8 @@ def _read_lineage(data: Iterable[Any]) -> Lineage:
 
 
 def _read_names(names: Iterable[Any]) -> tuple[str, ...]:
+    if names == ():
+        return ()
     if not all(type(name) is str for name in names):
         raise ValueError(f"names {names!r}")
     return tuple(names)

@@ -54,6 +54,8 @@ def decode(primitive: Primitive, path: str = "value", referent: Referent = Refer
         DecodeError: It is not what ``encode`` writes, or names a type unknown here. What else
             a registered type raises while it is built (its database is away) passes.
     """
+    if type(primitive) is str and primitive.isascii():  # most values are
+        return primitive
     return _decode(primitive, 0, str, path, referent)
 
 

@@ -44,6 +44,8 @@ def encode(value: object, path: str, references: bool = False) -> Primitive:
         UnencodableValueError: A value in it has a type that cannot travel.
         ValueLimitError: It has more than :data:`MAX_DEPTH` levels, or contains itself.
     """
+    if type(value) is str and value.isascii():  # most values are
+        return value
     primitive: Primitive = _encode(value, 0, str, path, references)
     return primitive
 

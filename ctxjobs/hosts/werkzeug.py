@@ -205,7 +205,7 @@ class WerkzeugHost:
         Raises:
             ContextMismatchError: They differ: the worker runs other code, or other settings.
         """
-        if snapshot.request is None or "request" in (*snapshot.overrides, *snapshot.system):
+        if snapshot.request is None or "request" in snapshot.overrides or "request" in snapshot.system:
             return  # no route was captured
         then = (snapshot.request.endpoint, snapshot.request.rule)
         now = _route(layers[-1])

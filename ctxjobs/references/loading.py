@@ -70,7 +70,7 @@ def unloaded(primitive: Primitive, path: str) -> Any:
     Raises:
         DecodeError: It is not what the codec writes.
     """
-    if not isinstance(primitive, dict | list):
+    if type(primitive) is not dict and type(primitive) is not list:
         return codec.decode(primitive, path)
     decode = Noting()
     value = decode(primitive, path)

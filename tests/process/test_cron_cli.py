@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from support.matrix.workers import TESTS, run_worker
+from support.matrix.workers import run_worker
 from support.waiting import wait_until
+from support.worker_process import PYTHONPATH
 
 CHORES = "support.cron_jobs:create_app()"
 
@@ -24,7 +25,7 @@ def run_cron(log: Path, redis_url: str, *args: str) -> Iterator[subprocess.Popen
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "ctxjobs", "cron", *args],
-            env={**os.environ, "PYTHONPATH": str(TESTS), "CTXJOBS_REDIS_URL": redis_url},
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "CTXJOBS_REDIS_URL": redis_url},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
