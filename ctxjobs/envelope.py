@@ -166,18 +166,23 @@ def seal(
         The envelope.
     """
     now = time.time()
-    payload = {
-        "app": app_id,
-        "function": function,
-        "issued_at": now,
-        "expires_at": None if max_age_s is None else (due_at or now) + max_age_s,
-        "snapshot": msgspec.Raw(snapshot),
-        **binding.to_dict(),
-    }
-    if enqueued_at:
-        payload["enqueued_at"] = enqueued_at
+    expires_at = None if max_age_s is None else (due_at or now) + max_age_s
+    payload = _Payload(
+        app_id,
+        function,
+        now,
+        expires_at,
+        msgspec.Raw(snapshot),
+        binding.job_id,
+        binding.created_at,
+        binding.queue,
+        binding.data_digest,
+        binding.callbacks,
+        binding.webhooks_digest,
+        enqueued_at,
+    )
     header = f"{WIRE_VERSION}:{app_id}:{keyring.key_id}:".encode()
-    return keyring.sign(header + msgspec.json.encode(payload))
+    return keyring.sign(header + _write_payload(payload))
 
 
 def unseal(
@@ -229,7 +234,7 @@ def _read_header(envelope: bytes, job_id: str) -> tuple[str, str, int]:
     return match[2].decode(), match[3].decode(), match.end()
 
 
-class _Payload(msgspec.Struct):
+class _Payload(msgspec.Struct, omit_defaults=True):
     """What :func:`seal` signs, by name; a name that a later release adds is passed over."""
 
     app: str
@@ -247,6 +252,7 @@ class _Payload(msgspec.Struct):
 
 
 _read_payload = msgspec.json.Decoder(_Payload).decode
+_write_payload = msgspec.json.Encoder().encode
 
 
 def _open(payload: bytes, app_id: str, binding: Binding, at: float) -> Envelope:

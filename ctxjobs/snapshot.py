@@ -22,6 +22,9 @@ from ctxjobs.triggers import Trigger
 WIRE_VERSION: Final = 1
 
 _TRIGGERS: Final = get_args(Trigger)
+#: Fields that are the same in a snapshot and on the wire, where empty ones are left out.
+_MAPPINGS: Final = ("g", "skipped", "propagators")
+_LISTS: Final = ("cleared", "overrides", "system", "hidden")
 
 #: What is shown in place of a hidden value.
 HIDDEN: Final = "(hidden)"
@@ -184,6 +187,9 @@ class Snapshot:
         values: Mapping[str, Primitive] = getattr(self, kind) or {}
         decoded = {}
         for name, value in values.items():
+            if type(value) is str and value.isascii():  # most values are, and stand for themselves
+                decoded[name] = value
+                continue
             path = f"g.{name}" if kind == "g" else f"{kind}[{name!r}]"
             try:
                 decoded[name] = decode(value, path)
@@ -203,20 +209,14 @@ class Snapshot:
             out["request"] = [dict(request.environ), request.endpoint, request.rule, body]
         if self.session is not None:
             out["session"] = dict(self.session)
-        for name, values in (("g", self.g), ("skipped", self.skipped), ("propagators", self.propagators)):
-            if values:
-                out[name] = dict(values)
         if self.left_out:
             out["left_out"] = {kind: list(names) for kind, names in self.left_out.items()}
-        for name, listed in (
-            ("cleared", self.cleared),
-            ("overrides", self.overrides),
-            ("system", self.system),
-        ):
-            if listed:
+        for name in _MAPPINGS:
+            if values := getattr(self, name):
+                out[name] = dict(values)
+        for name in _LISTS:
+            if listed := getattr(self, name):
                 out[name] = list(listed)
-        if self.hidden:
-            out["hidden"] = list(self.hidden)
         return out
 
     def to_bytes(self, limit_bytes: int) -> bytes:

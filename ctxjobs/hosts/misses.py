@@ -6,7 +6,8 @@ ask here are in :mod:`ctxjobs.hosts.guards`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from ctxjobs.errors import NotCapturedError
@@ -32,15 +33,16 @@ def bounded(names: Mapping[str, Iterable[object]]) -> dict[str, tuple[str, ...]]
     for kind in _KINDS:
         if not (there := names.get(kind)):
             continue
-        notable = [
-            name
-            for name in there
-            if type(name) is str and len(name) <= MAX_NAME_LENGTH and name.isprintable()
-        ]
-        if kept := tuple(notable[:room]):
+        if kept := tuple([str(name) for name in there if _is_notable(name)][:room]):
             out[kind] = kept
             room -= len(kept)
     return out
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _is_notable(name: Hashable) -> bool:
+    """Asked for the same few names, above all headers, over and over."""
+    return type(name) is str and len(name) <= MAX_NAME_LENGTH and name.isprintable()
 
 
 class Misses:

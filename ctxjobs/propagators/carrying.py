@@ -7,7 +7,7 @@ knows no extension.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from ctxjobs.propagators.context_var import ContextVarPropagator
 from ctxjobs.propagators.rules import chosen
 from ctxjobs.references import load
 from ctxjobs.snapshot import Snapshot
-from ctxjobs.triggers import Trigger
+from ctxjobs.triggers import Trigger, TriggerRule
 
 _log = logging.getLogger("ctxjobs")
 
@@ -66,19 +66,23 @@ def take_propagated(
             cannot do what the policy says.
         UnencodableValueError, ValueLimitError: A propagator's value does not encode.
     """
-    if active is None:
-        return _take(host, None, policy, trigger, given)
+    taking_part = list(chosen(host, policy, trigger))
+    if active is None or not taking_part:
+        return _take(taking_part, None, policy, given)
     if not policy.request:
         active = Active(active.app_context, None)
     with host.session_unmarked(active):
-        return _take(host, active, policy, trigger, given)
+        return _take(taking_part, active, policy, given)
 
 
 def _take(
-    host: Host, active: Active | None, policy: Capture, trigger: Trigger, given: Snapshot | None
+    taking_part: Iterable[tuple[Propagator, TriggerRule]],
+    active: Active | None,
+    policy: Capture,
+    given: Snapshot | None,
 ) -> Propagated:
     taken = Propagated()
-    for propagator, rule in chosen(host, policy, trigger):
+    for propagator, rule in taking_part:
         name = propagator.name
         if rule == "clear":
             taken.cleared.append(name)
@@ -105,6 +109,8 @@ def propagated_scopes(host: Host, snapshot: Snapshot) -> Iterator[AbstractContex
         PropagatorMissingError: This process cannot put back what the job must not run without, or cannot take
             away what it must not run with.
     """
+    if not snapshot.propagators and not snapshot.cleared:
+        return
     for scope in chain(_clearing(host, snapshot), _restoring(host, snapshot)):
         if scope is not None:
             yield scope

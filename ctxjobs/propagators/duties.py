@@ -19,6 +19,8 @@ _log = logging.getLogger("ctxjobs")
 
 def checked(taken: Mapping[str, Primitive], skipped: dict[str, str]) -> dict[str, Primitive]:
     """What of the state that was *taken* may travel; the reasons for the rest are added to *skipped*."""
+    if not taken:
+        return {}
     out = dict(taken)
     for name, check in _duties(taken, "check"):
         path = f"propagators.{name}"
