@@ -96,7 +96,7 @@ def leave_a_daemon_thread() -> None:
 
 
 async def tick() -> None:
-    await asyncio.Event().wait()
+    await asyncio.sleep(60)  # the loop keeps it; what waits for an Event alone may be collected as garbage
 
 
 @job
