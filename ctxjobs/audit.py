@@ -176,13 +176,13 @@ class Audit:
 
 
 def smallest_policy(
-    function: RegisteredFunction | str, *, app: str | None = None, connection: Redis | None = None
+    function: RegisteredFunction | str, *, app: Any = None, connection: Redis | None = None
 ) -> Audit:
     """The audit of a function, which knows the smallest policy that would have served its jobs.
 
     Args:
         function: A job function, or its dotted name.
-        app: The app's id; None means the only app that is bound.
+        app: The app, bound, or its id; ``current_app`` will do. None means the only app that is bound.
         connection: The Redis of its jobs; None means that of the app.
 
     Raises:
@@ -191,7 +191,7 @@ def smallest_policy(
         RedisUnavailableError: The app's Redis does not answer.
     """
     path = function if isinstance(function, str) else function.path
-    if connection is not None and app is not None:
+    if connection is not None and isinstance(app, str):
         return _read(connection, app, path)
     bound = _only_app(app)
     if connection is not None:
@@ -200,8 +200,11 @@ def smallest_policy(
         return _read(connection_of(bound), bound.id, path)
 
 
-def _only_app(app: str | None) -> BoundApp:
-    found = [bound for bound in registry.apps.values() if app in (None, bound.id)]
+def _only_app(app: Any) -> BoundApp:
+    if app is None or isinstance(app, str):
+        found = [bound for bound in registry.apps.values() if app in (None, bound.id)]
+    else:
+        found = [bound for bound in [registry.find(app)] if bound is not None]
     if len(found) != 1:
         bound = ", ".join(registry.apps) or "none"
         raise ConfigError("smallest_policy(app=...)", f"name one app; the apps bound here are: {bound}.")

@@ -98,6 +98,13 @@ def test_inline_jobs_are_audited() -> None:
     assert (audit.runs, dict(audit.read)) == (1, {"g.tenant": 1, "g.locale": 1})
 
 
+def test_an_app_is_given_or_named() -> None:
+    """The app itself, as everywhere, or its id, where it is not at hand."""
+    app = create_app("native", CTXJOBS_INLINE=True)
+    app.test_client().get("/")
+    assert smallest_policy(read_some, app=app) == smallest_policy(read_some, app="audited")
+
+
 @job
 def fail_then() -> None:
     raise ValueError("the job failed")
