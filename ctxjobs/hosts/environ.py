@@ -56,8 +56,9 @@ def request_id(environ: Mapping[str, Any], local: Container[str] = ()) -> str:
     """
     keys = (_REQUEST_ID,) if _HEADER in local else (_HEADER, _REQUEST_ID)
     for key in keys:
-        if SAFE_ID.fullmatch(str(environ.get(key, ""))):
-            return str(environ[key])
+        value = environ.get(key)
+        if type(value) is str and SAFE_ID.fullmatch(value):
+            return value
     made = uuid4().hex
     if isinstance(environ, dict):  # PEP 3333 says it is one
         environ[_REQUEST_ID] = made

@@ -49,7 +49,7 @@ def take_values(values: Mapping[str, Any], plan: Plan, leaving: Leaving, show: s
     """
     taken: dict[str, Primitive] = {}
     left: list[Any] = []
-    limited = plan.is_limited
+    limited, references = plan.is_limited, plan.kind == "g"
     for name, value in values.items():
         if name in plan.local:
             leaving.reasons[plan.path(name)] = LOCAL
@@ -58,7 +58,7 @@ def take_values(values: Mapping[str, Any], plan: Plan, leaving: Leaving, show: s
             left.append(name)
             continue
         try:
-            primitive = codec.encode(value, "", references=plan.kind == "g")
+            primitive = codec.encode(value, "", references)
             if limited and (too_large := plan.over_limit(name, primitive)):
                 raise too_large
             taken[name] = primitive

@@ -33,7 +33,9 @@ def chosen(host: Host, policy: Capture, trigger: Trigger) -> Iterator[tuple[Prop
     named = isinstance(policy.propagators, tuple)
     for name in registered if policy.propagators == "auto" else _listed(host, policy, registered):
         propagator = registered[name]
-        rule = _rule(propagator, policy, trigger)
+        # Not isinstance(): asking a protocol takes microseconds, for each propagator of each job.
+        own = getattr(propagator, "on_trigger", _NO_RULES)
+        rule = _rule(name, own, policy, trigger) if own or policy.triggers else "propagate"
         if rule == "clear" and not isinstance(propagator, SupportsClear):
             raise _unusable("triggers", name, "has no clear(active), so it cannot be cleared", registered)
         if named or rule == "clear" or propagator.wanted(host):
@@ -49,12 +51,8 @@ def _listed(host: Host, policy: Capture, registered: Mapping[str, Propagator]) -
         yield name
 
 
-def _rule(propagator: Propagator, policy: Capture, trigger: Trigger) -> TriggerRule:
-    # Not isinstance(): asking a protocol takes microseconds, for each propagator of each job.
-    own: Mapping[Trigger, TriggerRule] = getattr(propagator, "on_trigger", _NO_RULES)
-    if not own and not policy.triggers:
-        return "propagate"
-    return policy.triggers.get(propagator.name, own).get(trigger) or own.get(trigger, "propagate")
+def _rule(name: str, own: Mapping[Trigger, TriggerRule], policy: Capture, trigger: Trigger) -> TriggerRule:
+    return policy.triggers.get(name, own).get(trigger) or own.get(trigger, "propagate")
 
 
 def _unusable(what: str, name: str, reason: str, registered: Mapping[str, Propagator]) -> ConfigError:
