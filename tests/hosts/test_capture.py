@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 
 from ctxjobs import Capture, Snapshot, capture
 from ctxjobs.errors import SnapshotTooLargeError, UnencodableValueError
@@ -21,11 +21,6 @@ SECRETS = {
     "X-Api-Key": "SECRET-5",
     "X-Unheard-Of": "SECRET-6",
 }
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest) -> Web:
-    return WEBS[request.param]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 
 from ctxjobs import SAFE_HEADERS, Capture, Default, Override, Snapshot, capture, codec, run_in_context
 from ctxjobs.errors import (
@@ -19,7 +19,6 @@ from ctxjobs.errors import (
 )
 from ctxjobs.policy import LOCAL, public
 from ctxjobs.propagation import prepare, run_job
-from ctxjobs.registry import registry
 
 HEADERS = {"X-Tenant": "acme", "X-Plan": "gold", "Authorization": "SECRET", "User-Agent": "u" * 50}
 ENVIRON = {"SSL_CLIENT_S_DN": "CN=ann", "SSL_CIPHER": "aes", "REMOTE_USER": "ann", "own.object": object()}
@@ -27,12 +26,6 @@ ENVIRON = {"SSL_CLIENT_S_DN": "CN=ann", "SSL_CIPHER": "aes", "REMOTE_USER": "ann
 
 class Order:
     """A type that the codec does not know."""
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Web:
-    monkeypatch.setattr(registry, "apps", {})
-    return WEBS[request.param]
 
 
 @pytest.fixture

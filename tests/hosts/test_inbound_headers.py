@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 
 from ctxjobs import Capture, capture, run_in_context
 from ctxjobs.errors import NotCapturedError
 from ctxjobs.policy import SAFE_HEADERS
-from ctxjobs.registry import registry
 from ctxjobs.snapshot import Snapshot
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Web:
-    monkeypatch.setattr(registry, "apps", {})
-    return WEBS[request.param]
 
 
 def taken(web: Web, policy: Capture | None = None, **environ: str) -> Snapshot:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 from werkzeug.exceptions import BadRequest, BadRequestKeyError, UnsupportedMediaType
 
 from ctxjobs import Capture, Snapshot, capture, codec, restore, run_in_context
@@ -20,7 +20,6 @@ from ctxjobs.errors import (
 )
 from ctxjobs.hosts import ContextStack
 from ctxjobs.propagation import run_job
-from ctxjobs.registry import registry
 
 HEADERS = {"X-Plan": "gold", "Cookie": "theme=dark", "Authorization": "Basic YTpi"}
 FORM = {"method": "POST", "data": {"name": "ü"}}
@@ -28,12 +27,6 @@ FORM = {"method": "POST", "data": {"name": "ü"}}
 
 class Order:
     """A type that the codec does not know."""
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Web:
-    monkeypatch.setattr(registry, "apps", {})
-    return WEBS[request.param]
 
 
 @pytest.fixture

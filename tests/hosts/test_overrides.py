@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 
 from ctxjobs import Capture, CtxJobs, Override, Snapshot, capture, register_propagator, run_in_context
 from ctxjobs.errors import ConfigError, SnapshotTooLargeError, UnencodableValueError
@@ -16,11 +16,6 @@ from ctxjobs.registry import registry
 from ctxjobs.triggers import triggered_by
 
 tenant: ContextVar[Any] = ContextVar("tenant")
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest) -> Web:
-    return WEBS[request.param]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 
 from ctxjobs import Capture, Snapshot, capture, register_propagator, restore, run_in_context
 from ctxjobs.errors import (
@@ -21,21 +21,11 @@ from ctxjobs.errors import (
 )
 from ctxjobs.hosts import Active, context_vars
 from ctxjobs.propagators import ContextVarPropagator, base
-from ctxjobs.registry import registry
 
 tenant: ContextVar[Any] = ContextVar("tenant")
 
 
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest) -> Web:
-    return WEBS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def own_registries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No app and no propagator of another test."""
-    monkeypatch.setattr(registry, "apps", {})
-    monkeypatch.setattr(base, "_propagators", {})
+pytestmark = pytest.mark.usefixtures("own_registries")
 
 
 class BoomError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 
 from ctxjobs import SAFE_HEADERS, Capture, Snapshot, capture
 from ctxjobs.hosts.reads import Reads
@@ -19,12 +19,6 @@ POLICY = Capture(session=("cart",), headers=(*SAFE_HEADERS, "X-Tenant"), body_by
 
 class Order:
     """A type that the codec does not know."""
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Web:
-    monkeypatch.setattr(registry, "apps", {})
-    return WEBS[request.param]
 
 
 @pytest.fixture

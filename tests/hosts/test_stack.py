@@ -19,11 +19,6 @@ from ctxjobs.hosts import context_vars
 from ctxjobs.registry import registry
 
 
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest) -> Web:
-    return WEBS[request.param]
-
-
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """No app of another test is bound."""

@@ -12,7 +12,7 @@ import flask_babel
 import flask_login
 import pytest
 import structlog
-from support.both_hosts import WEBS, Web
+from support.both_hosts import Web
 from support.site import Site, of_user
 
 from ctxjobs import Capture, Override, Snapshot, capture, register_propagator, restore, run_in_context
@@ -26,11 +26,6 @@ from ctxjobs.triggers import triggered_by
 region: ContextVar[Any] = ContextVar("region")
 CLEAR: Any = {"code": "clear"}
 INHERIT: Any = {"job": "inherit", "code": "inherit"}
-
-
-@pytest.fixture(params=WEBS)
-def web(request: pytest.FixtureRequest) -> Web:
-    return WEBS[request.param]
 
 
 @pytest.fixture
