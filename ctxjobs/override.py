@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
-from ctxjobs.errors import ConfigError
+from ctxjobs.errors import ConfigError, UnencodableValueError, ValueLimitError
 from ctxjobs.policy import NEVER_G, NEVER_SESSION
 
 _UNSET: Final = object()
@@ -58,22 +58,40 @@ class Override:
         self.session = _checked("session", session, NEVER_SESSION)
         self.request = _checked_url(request)
 
-    def encoded_g(self) -> dict[str, Primitive]:
+    def encoded_g(self, hidden: Collection[str]) -> dict[str, Primitive]:
         """The values on ``g``, encoded.
+
+        Args:
+            hidden: Paths, such as ``g.token``, of values that errors tell nothing of.
 
         Raises:
             UnencodableValueError, ValueLimitError: One does not encode; has its path.
         """
-        return {name: codec.encode(value, f"g.{name}", references=True) for name, value in self.g.items()}
+        return {
+            name: _encoded(value, f"g.{name}", f"g.{name}" in hidden, references=True)
+            for name, value in self.g.items()
+        }
 
-    def encoded_session(self) -> dict[str, Primitive]:
-        """The values in the session, encoded; errors as for :meth:`encoded_g`."""
-        return {name: codec.encode(value, f"session[{name!r}]") for name, value in self.session.items()}
+    def encoded_session(self, hidden: Collection[str]) -> dict[str, Primitive]:
+        """The values in the session, encoded; as :meth:`encoded_g`."""
+        return {
+            name: _encoded(value, f"session[{name!r}]", f"session.{name}" in hidden, references=False)
+            for name, value in self.session.items()
+        }
 
     def __repr__(self) -> str:
         names = [*self.values, *(f"g.{name}" for name in self.g)]
         names += [f"session.{name}" for name in self.session]
         return f"Override({', '.join(names if self.request is None else ['request', *names])})"
+
+
+def _encoded(value: Any, path: str, hidden: bool, references: bool) -> Primitive:
+    try:
+        return codec.encode(value, path, references)
+    except (UnencodableValueError, ValueLimitError) as error:
+        if hidden:
+            error.path = path  # without the keys of dicts, which are a part of the value
+        raise
 
 
 def _checked(what: str, values: Any, never: Collection[str]) -> Mapping[str, Any]:

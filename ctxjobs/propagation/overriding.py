@@ -84,7 +84,9 @@ def _changed(snapshot: Snapshot, host: Host, policy: Capture, override: Override
             "it a request: Override(request='/', session=...).",
         )
     _check_local(override, policy)
-    changed = _with(snapshot, states, override.encoded_g(), override.encoded_session())
+    changed = _with(
+        snapshot, states, override.encoded_g(snapshot.hidden), override.encoded_session(snapshot.hidden)
+    )
     paths += [*used, *(f"g.{name}" for name in override.g), *(f"session.{name}" for name in override.session)]
     return replace(
         changed, overrides=tuple(paths), system=tuple(path for path in snapshot.system if path not in paths)

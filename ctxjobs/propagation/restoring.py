@@ -76,7 +76,8 @@ def _scopes(host: Host, snapshot: Snapshot) -> Iterator[AbstractContextManager[A
         return
     for name, value in host.read_g(active).items():
         if type(value) is Unloaded:
-            host.write_g(active, name, value.load(host.app))
+            hidden = f"g.{name}" in snapshot.hidden
+            host.write_g(active, name, value.load(host.app, hidden))
 
 
 def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -27,9 +27,9 @@ class Unloaded:
     path: str
     primitive: Primitive = field(repr=False)
 
-    def load(self, app: Any) -> Any:
+    def load(self, app: Any, hidden: bool) -> Any:
         """The value, with the objects of *app* that its references stand for; raises as :func:`load`."""
-        return load(self.primitive, self.path, app)
+        return load(self.primitive, self.path, app, hidden)
 
 
 class Noting:
@@ -77,13 +77,14 @@ def unloaded(primitive: Primitive, path: str) -> Any:
     return Unloaded(path, primitive) if decode.met else value
 
 
-def load(primitive: Primitive, path: str, app: Any) -> Any:
+def load(primitive: Primitive, path: str, app: Any, hidden: bool = False) -> Any:
     """Decode *primitive*, with the objects that its references stand for.
 
     Args:
         primitive: What ``encode`` returned.
         path: Where it stands, as errors shall name it.
         app: The app whose contexts are pushed.
+        hidden: Whether the value is not to be shown; errors then name no place within it and no key.
 
     Raises:
         ReferenceGoneError: An object is gone, and its model says ``gone="fail"``.
@@ -94,7 +95,16 @@ def load(primitive: Primitive, path: str, app: Any) -> Any:
     """
     try:
         return codec.decode(primitive, path, partial(_load, app))
+    except UnknownModelError as error:
+        error.path = path if hidden else error.path
+        raise
+    except DecodeError:
+        if not hidden:
+            raise
+        raise DecodeError(path, "why is not shown, because the value is hidden") from None
     except ReferenceGoneError as gone:
+        if hidden:
+            gone.path, gone.key = path, "(hidden)"
         if models[gone.model].gone == "drop":
             raise JobDroppedError(f"{gone.path} refers to {gone.model} {gone.key}, which is gone") from gone
         raise

@@ -223,7 +223,7 @@ def test_a_job_that_waits_for_the_response_runs_when_it_was_sent(web: Web) -> No
 def test_arguments_are_checked(app: Any) -> None:
     """What does not encode fails the enqueue, as it would in production."""
     with pytest.raises(UnencodableValueError):
-        inline_jobs.note.enqueue(object())  # type: ignore[arg-type]
+        inline_jobs.note.enqueue(object())  # type: ignore[arg-type]  # what is tested
 
 
 def test_the_envelope_is_verified(app: Any) -> None:

@@ -38,6 +38,15 @@ def take(web: Web, context: Override | None, policy: Capture | None = None, **on
 # --- Override -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["g", "session"])
+def test_a_hidden_value_that_does_not_encode_stays_hidden(web: Web, kind: Any) -> None:
+    """The error names the name, and no key of the value."""
+    said = Override(**{kind: {"token": {"SECRET": object()}}})
+    with pytest.raises(UnencodableValueError, match="token") as caught:
+        take(web, said, Capture(hidden=(f"{kind}.token",)))
+    assert "SECRET" not in str(caught.value)
+
+
 def test_a_value_that_was_said_wins(web: Web) -> None:
     """On g, in the session and in a context variable; all else is as captured."""
     said = Override(g={"plan": "free"}, session={"step": 2}, tenant="acme")

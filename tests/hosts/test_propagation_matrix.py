@@ -239,6 +239,6 @@ def test_the_matrix_finds_what_is_not_carried() -> None:
     _Forgotten.setup_class()
     try:
         with pytest.raises(AssertionError):
-            _Forgotten().test_enqueue_in_carries_the_context()  # type: ignore[attr-defined]
+            _Forgotten().test_enqueue_in_carries_the_context()  # type: ignore[attr-defined]  # made at import
     finally:
         _Forgotten.teardown_class()

@@ -174,6 +174,19 @@ GONE = {
 }
 
 
+@pytest.mark.parametrize("name", ["Order", "Voucher"])
+def test_gone_and_hidden(
+    store: Store, redis_connection: redis.Redis, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Of a hidden value, neither the error nor the log tells the place within it or the key."""
+    store.module.g.thing = {"SECRET": one(store, name)}
+    job = stores.tell_g.options(capture=ctxjobs.Capture(hidden=("g.thing",))).enqueue()
+    delete(store, name)
+    told = f"{outcome(job, redis_connection)}{caplog.text}"
+    assert f"g.thing refers to {store.name}.{name} (hidden)" in told
+    assert "SECRET" not in told
+
+
 @pytest.mark.parametrize("place", ["argument", "g"])
 @pytest.mark.parametrize("name", GONE)
 def test_gone(

@@ -145,7 +145,7 @@ def test_nothing_of_the_user_is_run(
     """Neither is the user loaded, nor the function looked for."""
     job = in_request(app, leaf.enqueue, user="7")
     monkeypatch.delitem(registry.functions, "support.family.leaf")
-    manager: flask_login.LoginManager = app.login_manager  # type: ignore[attr-defined]
+    manager: flask_login.LoginManager = app.login_manager  # type: ignore[attr-defined]  # Flask-Login puts it there
     manager.user_loader(lambda user_id: pytest.fail("loaded"))
     assert found(app, user="7") == [job.id]
 
