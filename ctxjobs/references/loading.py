@@ -27,7 +27,7 @@ class Unloaded:
     path: str
     primitive: Primitive = field(repr=False)
 
-    def load(self, app: Any, hidden: bool) -> Any:
+    def load(self, app: Any, hidden: bool = False) -> Any:
         """The value, with the objects of *app* that its references stand for; raises as :func:`load`."""
         return load(self.primitive, self.path, app, hidden)
 
