@@ -87,6 +87,8 @@ class CheckedJob(Job):
     def check_queue(self, name: str) -> None:
         """Refuse to run out of another queue than the one that this job was signed for.
 
+        A refused job fails in the queue in which it was found, whatever its hash says.
+
         Args:
             name: The queue in which a worker has found it.
         """
@@ -94,6 +96,8 @@ class CheckedJob(Job):
             reason = f"its envelope was signed for another queue ({self.origin!r}, found in {name!r})"
             advice = "Somebody put it there in Redis; 'rq requeue' puts it back."
             self._refuse(EnvelopeMismatchError(self.id, reason, advice))
+        if self.refusal is not None:
+            self.origin = name
 
     def _refuse(self, refusal: JobRefusedError) -> None:
         self.refusal = refusal

@@ -109,6 +109,18 @@ class IndexedJob(Job):
         until = int(now + seconds) + _LEEWAY_S
         client.eval(_KEEP, len(keys), *keys, now - _LEEWAY_S, until, self._member)
 
+    def index_entry(self, seconds: int) -> tuple[Sequence[str], str, int] | None:
+        """The entries that this job has for *seconds* from now, once it has ended, for whoever writes them.
+
+        Args:
+            seconds: How long the job is kept; -1 means for ever.
+
+        Returns:
+            The keys, its member there, and for how many seconds to keep it there; None if it has no entries.
+        """
+        keys = self.index_keys
+        return (keys, self._member, (seconds if seconds > 0 else _FOR_EVER_S) + _LEEWAY_S) if keys else None
+
     @property
     def _member(self) -> str:
         return f"{_microseconds(self.created_at)}:{self.id}"

@@ -54,3 +54,32 @@ def audit_key(app_id: str, function: str) -> str:
     without a write.
     """
     return f"ctxjobs:audit:{app_id}:{function}"
+
+
+# --- the worker's ---------------------------------------------------------------------------
+#
+# Written by the scripts in ``worker/ctxjobs_worker/scripts`` alone, which say when. What they keep there is
+# how a job is found again that a process had taken when it ended.
+
+#: Sorted set: names of workers; the score is until when each counts as alive, in seconds since the epoch by
+#: the clock of Redis. Whoever is overdue is looked after by any other worker.
+WORKERS_KEY: Final = "ctxjobs:workers"
+
+
+def worker_key(worker: str) -> str:
+    """Hash of what a worker's cycles remember: ``owner``, ``seq``, ``queues``; kept for a day."""
+    return f"ctxjobs:worker:{worker}"
+
+
+def leases_key(worker: str) -> str:
+    """Hash of the jobs that a worker has taken and not reported, by execution id.
+
+    Its values are MessagePack: ``L`` for a lease or ``S`` for a started job, the job's id, its queue. Lives
+    as long as there are any, and is emptied by whoever looks after a worker that is gone.
+    """
+    return f"ctxjobs:leases:{worker}"
+
+
+def taking_key(queue: str, worker: str) -> str:
+    """List of at most one job id, on its way from a queue to a worker that waits there."""
+    return f"ctxjobs:taking:{queue}:{worker}"

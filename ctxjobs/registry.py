@@ -266,7 +266,9 @@ def short_traceback(exc: BaseException) -> str:
     frames = traceback.extract_tb(exc.__traceback__)
     own = Path(__file__).parent
     users = [
-        frame for frame in frames if Path(frame.filename).parent != own and "importlib" not in frame.filename
+        frame
+        for frame in frames
+        if own not in Path(frame.filename).parents and "importlib" not in frame.filename
     ]
     lines = traceback.format_list(users[-5:]) + traceback.format_exception_only(exc)
     return "".join(lines).rstrip()

@@ -27,7 +27,7 @@ from ctxjobs.functions import check_call, check_callback, find_function, import_
 from ctxjobs.indexing import IndexedJob, index_keys
 from ctxjobs.inline import InlineQueue
 from ctxjobs.keys import ENVELOPE_FIELD
-from ctxjobs.propagation import Prepared, prepare_for, run_job
+from ctxjobs.propagation import Phase, Prepared, prepare_for, run_job
 from ctxjobs.propagators import meta_for
 from ctxjobs.references import load
 from ctxjobs.registry import RegisteredFunction, registry
@@ -186,7 +186,7 @@ class ContextJob(CheckedJob, IndexedJob):
         self._part = part
         reads = None if self.snapshot is None else audited(snapshot, self.id)  # a plain job has no policy
         try:
-            return run_job(self, snapshot, call, reads)
+            return run_job(self, snapshot, call, reads, self.begin_phase)
         except JobDroppedError as dropped:
             _log.warning("job %s: %s", self.id, dropped)
             return None
@@ -195,6 +195,9 @@ class ContextJob(CheckedJob, IndexedJob):
                 record(
                     self.connection, snapshot.app_id, str(self.func_name), reads, is_run=part == "function"
                 )
+
+    def begin_phase(self, phase: Phase) -> None:
+        """The function or a callback begins, its contexts being there, or their teardown does."""
 
     def execute_plain(self) -> Any:
         """Run the function as RQ does."""

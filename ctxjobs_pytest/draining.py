@@ -12,10 +12,11 @@ from typing import Any
 
 from redis import Redis
 from rq.job import Job
+from rq.worker import SimpleWorker
 
 from ctxjobs.inline import NoLimit
 from ctxjobs.rqjob import ContextJob, Queue
-from ctxjobs_worker.worker import Worker
+from ctxjobs_worker.workerjob import WorkerJob
 
 
 class TestWorker:
@@ -103,13 +104,20 @@ class _Run:
         return found
 
 
-class _Worker(Worker):
-    """The real one, without limits, without signals, and without a title for the process."""
+class _Worker(SimpleWorker):
+    """RQ's, with the jobs of ours; without limits, without signals, and without a title for the process."""
 
+    job_class = WorkerJob
+    queue_class = Queue
     death_penalty_class = NoLimit
 
     def __init__(self, queues: list[Any], connection: Redis) -> None:
         super().__init__(queues, connection=connection, prepare_for_work=False)
+
+    def execute_job(self, job: Any, queue: Any) -> None:
+        """As RQ's; a refused job fails in the queue that it was found in."""
+        job.check_queue(queue.name)
+        super().execute_job(job, queue)
 
     def procline(self, message: str) -> None:
         """Leave the title of the test's process alone."""

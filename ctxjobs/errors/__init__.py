@@ -40,6 +40,7 @@ from ctxjobs.errors.jobs import (
     LeakError,
     NoAuditError,
     NotAJobError,
+    ProcessDiedError,
     UnboundJobError,
 )
 from ctxjobs.errors.misses import (
@@ -113,6 +114,7 @@ __all__ = [
     "NotCapturedJSONError",
     "NotCapturedKeyError",
     "PlainJobError",
+    "ProcessDiedError",
     "PropagatorMissingError",
     "RedisUnavailableError",
     "ReferenceGoneError",

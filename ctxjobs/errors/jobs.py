@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ctxjobs.errors.root import CallerError, StoredDataError
+from ctxjobs.errors.root import CallerError, DeploymentError, StoredDataError
 
 
 @dataclass(eq=False, repr=False)
@@ -121,4 +121,21 @@ class NoAuditError(CallerError, LookupError):
     template: ClassVar[str] = (
         "No run of {function} in app {app_id!r} was audited in the last 30 days. Set CTXJOBS_AUDIT=1 (or a "
         "share such as 0.05) for its workers, let some jobs run, and ask again."
+    )
+
+
+@dataclass(eq=False, repr=False)
+class ProcessDiedError(DeploymentError):
+    """The process that ran a job has ended in the middle of it; given to its failure callback.
+
+    Attributes:
+        job_id: Id of the job.
+        reason: What ended it, in a sentence.
+    """
+
+    job_id: str
+    reason: str
+    template: ClassVar[str] = (
+        "Job {job_id} was cut off: {reason} Look into the log of the worker, and that of the machine (out of "
+        "memory?). Give the job a Retry if it may run again."
     )

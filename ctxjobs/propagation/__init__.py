@@ -7,10 +7,11 @@ ground up: ``taking``, ``fitting``, ``overriding``, ``capturing``, ``restoring``
 from __future__ import annotations
 
 from ctxjobs.propagation.capturing import Prepared, capture, prepare, prepare_for, prepared_with
-from ctxjobs.propagation.restoring import restore, run_in_context, run_job, system_snapshot
+from ctxjobs.propagation.restoring import Phase, restore, run_in_context, run_job, system_snapshot
 from ctxjobs.running import RunningJob, current_job
 
 __all__ = [
+    "Phase",
     "Prepared",
     "RunningJob",
     "capture",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from inspect import iscoroutine
-from typing import Any
+from typing import Any, Literal
 
 from ctxjobs.coroutines import run_coroutine
 from ctxjobs.errors import ContextError
@@ -26,6 +26,9 @@ from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Snapshot
 
 _log = logging.getLogger("ctxjobs")
+
+#: What a job does after its contexts were restored; each part may have a time limit of its own.
+Phase = Literal["call", "teardown"]
 
 
 def restore(snapshot: Snapshot) -> ContextStack:
@@ -100,7 +103,11 @@ def run_in_context(snapshot: Snapshot, func: Callable[..., Any], /, *args: Any, 
 
 
 def run_job(
-    job: RunningJob, snapshot: Snapshot, call: Callable[[], Any], misses: Misses | None = None
+    job: RunningJob,
+    snapshot: Snapshot,
+    call: Callable[[], Any],
+    misses: Misses | None = None,
+    begin: Callable[[Phase], None] = lambda phase: None,
 ) -> Any:
     """Make *call* for *job* inside the contexts of *snapshot*, with :data:`current_job` set.
 
@@ -109,14 +116,21 @@ def run_job(
         snapshot: What to restore.
         call: What to run; a coroutine that it returns is run inside the contexts, too.
         misses: What the job is told of, and notes; None means no more than what was left out.
+        begin: Told when the contexts are there and the call begins, and when teardown begins.
 
     Raises:
         TeardownError: It returned, and teardown functions raised.
     """
-    return _run(snapshot, job, call, misses or Misses(snapshot, job.id))
+    return _run(snapshot, job, call, misses or Misses(snapshot, job.id), begin)
 
 
-def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any], misses: Misses) -> Any:
+def _run(
+    snapshot: Snapshot,
+    job: RunningJob | None,
+    call: Callable[[], Any],
+    misses: Misses,
+    begin: Callable[[Phase], None] = lambda phase: None,
+) -> Any:
     stack = _stack(snapshot, misses)
 
     def inside() -> Any:
@@ -124,8 +138,12 @@ def _run(snapshot: Snapshot, job: RunningJob | None, call: Callable[[], Any], mi
             cv_job.set(job)
         try:
             with stack:
-                result = call()
-                return run_coroutine(result, leaks) if iscoroutine(result) else result
+                try:
+                    begin("call")
+                    result = call()
+                    return run_coroutine(result, leaks) if iscoroutine(result) else result
+                finally:
+                    begin("teardown")
         finally:
             leaks.extend([*stack.leaks, *pop_others(variables)])
 

@@ -30,6 +30,13 @@ from ctxjobs_worker.supervisor import Supervisor
 )
 @click.option("--with-scheduler", is_flag=True, help="Enqueue scheduled jobs when they are due.")
 @click.option(
+    "--dequeue-strategy",
+    type=click.Choice(["default", "round_robin", "random"]),
+    default="default",
+    show_default=True,
+    help="The next job comes from the first QUEUE that has one, from one queue in turn, or from any.",
+)
+@click.option(
     "--allow-plain",
     multiple=True,
     metavar="PATTERN",
@@ -43,6 +50,34 @@ from ctxjobs_worker.supervisor import Supervisor
     show_default=True,
     help="What to do about a job that left a context, thread, task or database session behind, besides "
     "logging it: replace its child, or fail the job.",
+)
+@click.option("--isolate", is_flag=True, help="Run each job in a process of its own.")
+@click.option(
+    "--drain-timeout-s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long running jobs may go on after SIGTERM; then they are given back to their queues. Default: "
+    "until they end.",
+)
+@click.option(
+    "--kill-grace-s",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long after its time limit a job may go on before its process is killed.",
+)
+@click.option(
+    "--max-jobs-per-child",
+    type=click.IntRange(min=1),
+    metavar="COUNT",
+    help="Replace a child after so many jobs.",
+)
+@click.option(
+    "--max-memory-mib",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help="Replace a child that holds more resident memory than that after a job.",
 )
 @click.option(
     "--logging-level",

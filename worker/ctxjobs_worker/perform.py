@@ -1,109 +1,157 @@
-"""What a worker runs, and what it refuses: one job, from Redis to its outcome.
+"""One job, from what was taken to its outcome: read, verify, begin, call, callbacks, outcome.
 
-A job with an envelope runs as :class:`ctxjobs.rqjob.ContextJob` says: verify, restore, call, tear down,
-then its callbacks in contexts of their own. This file adds plain RQ jobs, which have no context to
-restore: an operator may allow them, by the names of their functions.
+What happens in between (contexts, teardown) is the library's, in ``ContextJob.run``; what becomes of the
+outcome in Redis is the cycle's, or RQ's own code (:mod:`ctxjobs_worker.settling`). May import the job class
+and the alarm; knows no connection of the worker's.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+from rq.job import Job, Retry
+from rq.timeouts import BaseDeathPenalty, JobTimeoutException
+from rq.utils import now
 
 from ctxjobs import rqcompat
-from ctxjobs.errors import LeakError, PlainJobError
-from ctxjobs.leaks import Watch, leaked
-from ctxjobs.propagation import system_snapshot
-from ctxjobs.registry import registry
+from ctxjobs.rqcompat import execution
+from ctxjobs.rqcompat.execution import Ending
 from ctxjobs.rqjob import ContextJob
-from ctxjobs.running import JobPart
-from ctxjobs.snapshot import Snapshot
-from ctxjobs_worker.options import OnLeak
+from ctxjobs_worker.cycle import Taken
 
-_log = logging.getLogger("ctxjobs")
+#: ``succeeded`` and ``failed`` say themselves; ``retried``: it returned RQ's ``Retry``; ``killed``: it was
+#: ended from outside, in this process or with its process.
+How = Literal["succeeded", "failed", "retried", "killed"]
 
-_CALLBACK_FIELDS = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-class WorkerJob(ContextJob):
-    """A job as a worker sees it.
+class StopNow(SystemExit):
+    """The process is to end at once, in the middle of a job, which is given back."""
+
+
+class JobKilled(BaseException):
+    """The running job is to end at once; nothing of it is called any more."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one job.
 
     Attributes:
-        allow_plain: Patterns (``fnmatch``) of the functions that plain RQ jobs may call.
-        system_app: Id of the app whose system context plain jobs run in; None runs them as RQ does.
-        on_leak: ``fail``: what returned and left something behind has failed.
+        taken: What was taken.
+        job: The job, as it is now.
+        how: How it ended.
+        value: What it returned.
+        exc_string: The traceback of what it raised, or why it was killed.
+        began: When it was taken or started, in seconds since the epoch, as text.
+        ending: What to write; None if only RQ's own code can end it.
+        exc_info: What it raised.
+        is_handled: Whether exception handlers know of it already.
+        is_told: Whether all of that is done, the log included.
+        is_settled: Whether it is in Redis already.
     """
 
-    allow_plain: ClassVar[Sequence[str]] = ("*",)
-    system_app: ClassVar[str | None] = None
-    on_leak: ClassVar[OnLeak] = "log"
+    taken: Taken
+    job: Job
+    how: How
+    began: str
+    value: Any = None
+    exc_string: str = ""
+    ending: Ending | None = None
+    exc_info: _ExcInfo | None = field(default=None, repr=False)
+    is_handled: bool = False
+    is_told: bool = False
+    is_settled: bool = False
 
-    def admit_plain(self, fields: Mapping[str, bytes]) -> None:
-        """Allow a plain job whose function and callbacks match a pattern.
+
+@dataclass(frozen=True, slots=True)
+class Performer:
+    """Performs jobs for one worker.
+
+    Attributes:
+        worker_name: Its name, in RQ.
+        default_timeout: The time limit of jobs that name none, in seconds.
+        default_result_ttl: How long results of jobs are kept that do not say it, in seconds.
+        penalty: How time is limited.
+        handles_failures: Whether RQ's default exception handler is on.
+        running: Told which job may be killed now; None while none may.
+    """
+
+    worker_name: str
+    default_timeout: int
+    default_result_ttl: int
+    penalty: type[BaseDeathPenalty]
+    handles_failures: bool = True
+    running: Callable[[Job | None], None] = lambda job: None
+
+    def perform(self, taken: Taken, job: Job, began: str | None) -> Outcome:
+        """Run *job*, which was read from *taken*.
+
+        Args:
+            taken: What was taken.
+            job: The job, verified or refused.
+            began: When it counts as started in Redis, in seconds since the epoch; None means now.
 
         Raises:
-            PlainJobError: One of them does not match, or the function is a job function, which never
-                runs without its envelope.
+            StopNow: The process is to end.
         """
-        function = rqcompat.plain_function(fields.get("data", b""))
-        if path := _job_function(function):
-            raise _without_envelope(self.id, path)
-        named = (fields.get(name, b"").decode(errors="replace") for name in _CALLBACK_FIELDS)
-        callbacks = [name for name in named if name]
-        if not all(self._allows(name) for name in (function, *callbacks)):
-            super().admit_plain(fields)
-
-    def _allows(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self.allow_plain)
-
-    def run(self) -> Any:
-        """Run the job; a plain one in the system context."""
-        if self.refusal is not None or self.snapshot is not None:
-            return super().run()
-        if path := _job_function(str(self.func_name), self.func):  # its module was only imported now
-            refusal = _without_envelope(self.id, path)
-            self._refuse(refusal)
-            raise refusal
-        if self.system_app is None:
-            return self.execute_plain()
-        return self._run_in(system_snapshot(self.system_app), "function", self.execute_plain)
-
-    def _run_in(self, snapshot: Snapshot, part: JobPart, call: Callable[[], Any]) -> Any:
-        """As a library runs it; then look for what was left behind."""
-        watch = Watch(app.host.app for app in registry.apps.values())
-        known = len(self.leaks)
+        at = now()
+        outcome = Outcome(taken, job, "succeeded", began or repr(at.timestamp()))
+        execution.begin(job, self.worker_name, at)
+        kept = execution.kept_attributes(job)
         try:
-            result = super()._run_in(snapshot, part, call)
-        finally:
-            if left := watch.leaks():
-                leaked.send(self.id, left=left)
-                self.leaks = [*self.leaks, *left]
-            for leak in left:
-                _log.warning("job %s: %s", self.id, leak)
-        if self.on_leak == "fail" and self.leaks[known:]:
-            raise LeakError(self.id, "; ".join(self.leaks[known:]))
-        return result
+            self.running(job)
+            self._call(outcome)
+            self.running(None)
+        except StopNow:
+            raise
+        except JobKilled:
+            outcome.how, outcome.exc_info = "killed", None
+            execution.end(job, now(), succeeded=False)
+            return outcome
+        except BaseException as exc:  # noqa: BLE001 - as RQ: whatever a job raises, SystemExit included, is its failure
+            self.running(None)
+            self._fail(outcome, (type(exc), exc, exc.__traceback__))
+        if execution.kept_attributes(job) == kept:
+            outcome.ending = self._ending(outcome)
+        return outcome
+
+    def _call(self, outcome: Outcome) -> None:
+        job = outcome.job
+        with self.penalty(job.timeout or self.default_timeout, JobTimeoutException, job_id=job.id):
+            outcome.value = value = execution.perform(job, _run)
+        execution.end(job, now(), succeeded=True)
+        if isinstance(value, Retry):
+            outcome.how = "retried"
+        elif execution.has_success_callback(job):
+            job.execute_success_callback(self.penalty, value)
+
+    def _fail(self, outcome: Outcome, exc_info: _ExcInfo) -> None:
+        job = outcome.job
+        execution.end(job, now(), succeeded=False)
+        outcome.how, outcome.exc_info = "failed", exc_info
+        if execution.has_failure_callback(job):
+            try:
+                job.execute_failure_callback(self.penalty, *exc_info)
+            except StopNow:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - as RQ: it takes the place of what the job raised
+                outcome.exc_info = (type(exc), exc, exc.__traceback__)
+        outcome.exc_string = "".join(traceback.format_exception(*outcome.exc_info))
+
+    def _ending(self, outcome: Outcome) -> Ending | None:
+        job, execution_id = outcome.job, outcome.taken.execution_id
+        if outcome.how == "succeeded":
+            return execution.success(job, self.default_result_ttl, execution_id, outcome.began, outcome.value)
+        if outcome.how == "failed" and self.handles_failures:
+            return execution.failure(job, execution_id, outcome.began, outcome.exc_string)
+        return None
 
 
-def worker_job(allow_plain: Sequence[str], system_app: str, on_leak: OnLeak = "log") -> type[WorkerJob]:
-    """The job class of a worker with these settings; RQ makes the instances."""
-    settings = {"allow_plain": tuple(allow_plain), "system_app": system_app, "on_leak": on_leak}
-    return type("WorkerJob", (WorkerJob,), settings)
-
-
-def _job_function(name: str, func: Any = None) -> str | None:
-    """Path of the job function that *name* or *func* is, or is a part or an alias of; None if it is none."""
-    for path, function in registry.functions.items():
-        if name == path or name.startswith(path + ".") or func is function or func is function.func:
-            return path
-    return None
-
-
-def _without_envelope(job_id: str, function: str) -> PlainJobError:
-    return PlainJobError(
-        job_id,
-        f"{function} is a job function, and its job has no envelope: plain RQ or an older release wrote it",
-        f"Enqueue it with {function.rpartition('.')[2]}.enqueue(...) or through ctxjobs.Queue.",
-    )
+def _run(job: Job) -> Any:
+    return job.run() if isinstance(job, ContextJob) else rqcompat.execute(job)

@@ -1,7 +1,8 @@
 """The supervisor: starts the loader, asks it for children, watches them, answers signals.
 
 Never imports user code: what an app does at import cannot break the process that has to restart it.
-Decisions are :mod:`ctxjobs_worker.lifecycle`'s; this file carries them out.
+What to do about processes is decided by :mod:`ctxjobs_worker.lifecycle`, and carried out here; what to do
+about running jobs is :mod:`ctxjobs_worker.oversight`'s.
 """
 
 from __future__ import annotations
@@ -9,31 +10,85 @@ from __future__ import annotations
 import heapq
 import logging
 import os
+import secrets
 import selectors
 import signal
-import socket
-import subprocess
 import sys
 import time
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from ctxjobs.config import safe_url
+from ctxjobs.connection import connect
 from ctxjobs.errors import RedisUnavailableError
 from ctxjobs_worker import lifecycle
-from ctxjobs_worker.channel import Channel
-from ctxjobs_worker.lifecycle import Action, Event, Fleet, Fork, Quit, StartLoader, Terminate, backoff_s
-from ctxjobs_worker.options import EXIT_NO_APP, EXIT_NO_REDIS, EXIT_OK, EXIT_RECYCLED, WorkerOptions
+from ctxjobs_worker.channel import LoaderProcess
+from ctxjobs_worker.cycle import LEASE_S, Identity
+from ctxjobs_worker.lifecycle import (
+    Action,
+    Event,
+    Exited,
+    Fleet,
+    Fork,
+    Quit,
+    StartLoader,
+    StopLoader,
+    Terminate,
+    Wait,
+    backoff_s,
+)
+from ctxjobs_worker.options import (
+    EXIT_NO_APP,
+    EXIT_NO_REDIS,
+    EXIT_OK,
+    EXIT_RECYCLED,
+    Remains,
+    WorkerOptions,
+    child_name,
+)
+from ctxjobs_worker.oversight import Oversight, Watched, remains_of, unfinished
 from ctxjobs_worker.scheduling import Scheduling
+from ctxjobs_worker.slots import Slots
+from ctxjobs_worker.upkeep import TIMEOUT_S, Upkeep
 
 _log = logging.getLogger("ctxjobs.worker")
 
-#: How often scheduled jobs are looked for; RQ's own interval.
-TICK_S: Final = 1.0
+#: How often running jobs are looked at, and how often idle children are, in seconds.
+TICK_S: Final = 0.1
+IDLE_TICK_S: Final = 0.5
+#: How often scheduled jobs are looked for, in seconds; RQ's own interval.
+SCHEDULE_S: Final = 1.0
 #: How often ``--burst`` asks Redis before it gives up, with backoff between: about 8 seconds.
 BURST_ATTEMPTS: Final = 5
+
+How = Literal["done", "recycled", "job", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A child that has ended, and what it leaves in Redis is still to be seen to.
+
+    Attributes:
+        child: The child.
+        running: Token of the job that it ran; 0 if there was none.
+        left: What it was given to look after, and has not.
+        code: Its exit code, or the negative number of the signal that ended it.
+    """
+
+    child: Watched
+    running: int
+    left: tuple[Remains, ...]
+    code: int
+
+    @property
+    def is_orderly(self) -> bool:
+        """Whether it gave back by itself what it held."""
+        return self.code in (EXIT_OK, EXIT_RECYCLED) and not self.running
 
 
 class Supervisor:
@@ -46,10 +101,19 @@ class Supervisor:
     def __init__(self, options: WorkerOptions) -> None:
         self._options = options
         self._fleet = Fleet(options.concurrency)
-        self._born: dict[int, float] = {}  # slot -> monotonic time
-        self._later: list[tuple[float, int, Action]] = []  # a heap; the number keeps its order total
+        self._slots = Slots(2 * options.concurrency)
+        self._loaders: dict[int, LoaderProcess] = {}
+        self._children: dict[int, Watched] = {}
+        self._forking: dict[int, tuple[str, tuple[Remains, ...]]] = {}
+        self._remains: list[Remains] = []  # for whichever child is forked next
+        self._endings: list[Ending] = []
+        self._later: list[tuple[float, int, Event]] = []  # a heap; the number keeps its order total
         self._count = 0
+        self._upkeep: Upkeep | None = None
+        self._oversight: Oversight | None = None
         self._scheduling: Scheduling | None = None
+        self._schedule_at = 0.0
+        self._stop_now_at: float | None = None
         self._exit_code: int | None = None
         self._selector = selectors.DefaultSelector()
         self._signals, signals_write = os.pipe()
@@ -57,10 +121,8 @@ class Supervisor:
         os.set_blocking(signals_write, False)
         signal.set_wakeup_fd(signals_write)
         self._selector.register(self._signals, selectors.EVENT_READ)
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, lambda signum, frame: None)  # the wakeup fd carries the news
-        self._loader: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
 
     def run(self) -> int:
         """Work until there is nothing left to do.
@@ -68,7 +130,7 @@ class Supervisor:
         Returns:
             The exit code.
         """
-        self._start_loader()
+        self._do(StartLoader(0))
         try:
             while self._exit_code is None:
                 self._turn()
@@ -77,122 +139,243 @@ class Supervisor:
         return self._exit_code
 
     def _turn(self) -> None:
-        wait_s = TICK_S
-        if self._later:
-            wait_s = min(wait_s, max(0.0, self._later[0][0] - time.monotonic()))
-        ready = {key.fileobj for key, _ in self._selector.select(wait_s)}
-        if self._signals in ready:
-            self._hear_signals()
-        if self._channel is not None and self._channel in ready:
-            self._hear_loader(self._channel)
+        for key, _ in self._selector.select(self._wait_s()):
+            if key.fileobj == self._signals:
+                self._hear_signals()
+            elif key.data in self._loaders:
+                self._hear_loader(key.data)
         while self._later and self._later[0][0] <= time.monotonic():
-            self._do(heapq.heappop(self._later)[2])
-        if self._scheduling is not None and not self._options.burst:
-            self._scheduling.step()
+            self._happen(heapq.heappop(self._later)[2])
+        if self._stop_now_at is not None and time.monotonic() >= self._stop_now_at:
+            self._stop_now_at = None
+            _log.warning("the drain timeout is over: stopping now, and giving jobs back")
+            self._happen(lifecycle.StopAsked())
+        if self._oversight is not None:
+            self._oversight.step()
+        self._look_at_orphans()
+        self._see_to_endings()
+        self._schedule()
+
+    def _wait_s(self) -> float:
+        busy = self._endings or (self._oversight is not None and self._oversight.is_busy)
+        wait_s = TICK_S if busy else IDLE_TICK_S
+        return min(wait_s, max(0.0, self._later[0][0] - time.monotonic())) if self._later else wait_s
 
     # --- what happens ---------------------------------------------------------------------
 
     def _hear_signals(self) -> None:
-        for _ in os.read(self._signals, 4096):
-            again = self._fleet.phase == "draining"
-            _log.info(
-                "stopping now" if again else "stopping: children finish their jobs; once more stops now"
-            )
-            self._happen(lifecycle.StopAsked())
+        for signum in os.read(self._signals, 4096):
+            if signum == signal.SIGHUP:
+                _log.info("loading fresh code")
+                self._happen(lifecycle.ReloadAsked())
+            else:
+                self._stop()
 
-    def _hear_loader(self, channel: Channel) -> None:
-        messages = channel.receive()
+    def _stop(self) -> None:
+        again = self._fleet.phase == "draining"
+        _log.info("stopping now" if again else "stopping: children finish their jobs; once more stops now")
+        if not again and self._options.drain_timeout_s is not None:
+            self._stop_now_at = time.monotonic() + self._options.drain_timeout_s
+        self._happen(lifecycle.StopAsked())
+
+    def _hear_loader(self, generation: int) -> None:
+        messages = self._loaders[generation].channel.receive()
         if messages is None:
-            self._lose_loader()
+            self._lose_loader(generation)
             return
         for message in messages:
-            getattr(self, "_on_" + message["event"])(message)
+            getattr(self, "_on_" + message["event"])(generation, message)
 
-    def _on_loaded(self, message: dict[str, Any]) -> None:
-        self._options = self._options.resolved(message["url"], tuple(message["queues"]))
-        connection = self._reach_redis()
-        if connection is None:
+    def _on_loaded(self, generation: int, message: dict[str, Any]) -> None:
+        if self._upkeep is None and not self._begin(message):
             return
-        if self._options.with_scheduler and self._scheduling is None:
-            self._scheduling = Scheduling(self._options.queues, connection, self._options.logging_level)
-            self._scheduling.start()
         queues = ", ".join(self._options.queues)
         _log.info("apps %s; %d children; queues %s", ", ".join(message["apps"]), self._fleet.size, queues)
-        self._happen(lifecycle.Loaded())
+        self._happen(lifecycle.Loaded(generation))
 
-    def _on_failed(self, message: dict[str, Any]) -> None:
-        print(message["message"], file=sys.stderr)  # noqa: T201 - the answer to the command line
-        self._exit_code = EXIT_NO_APP
+    def _on_failed(self, generation: int, message: dict[str, Any]) -> None:
+        if self._fleet.current is None:
+            print(message["message"], file=sys.stderr)  # noqa: T201 - the answer to the command line
+            self._exit_code = EXIT_NO_APP
+            return
+        _log.error("the fresh code cannot be loaded, and the former one goes on: %s", message["message"])
+        self._close_loader(generation)
+        self._happen(lifecycle.LoadFailed(generation))
 
-    def _on_forked(self, message: dict[str, Any]) -> None:
-        self._born[message["slot"]] = time.monotonic()
-        self._happen(lifecycle.Forked(message["slot"]))
+    def _on_forked(self, generation: int, message: dict[str, Any]) -> None:
+        slot, pid = message["slot"], message["pid"]
+        token, remains = self._forking.pop(slot)
+        identity = Identity(child_name(pid, token), token, self._options.queues)
+        self._children[slot] = Watched(self._slots[slot], pid, generation, identity, remains=remains)
+        self._happen(lifecycle.Forked(slot))
 
-    def _on_exited(self, message: dict[str, Any]) -> None:
-        slot, code = message["slot"], message["code"]
-        done, recycled = code == EXIT_OK, code == EXIT_RECYCLED
-        if recycled:
-            _log.info("child %d was left unclean by its job; starting another one", message["pid"])
-        elif not done and self._fleet.phase != "draining":
-            _log.warning("child %d ended with %s; starting another one", message["pid"], _ending(code))
-        ran_s = time.monotonic() - self._born.pop(slot, time.monotonic())
-        self._happen(lifecycle.Exited(slot, done, ran_s, recycled))
+    def _on_exited(self, generation: int, message: dict[str, Any]) -> None:
+        self._lose_child(message["slot"], message["code"])
+
+    def _lose_child(self, slot: int, code: int) -> None:
+        child = self._children.pop(slot)
+        self._endings.append(Ending(child, child.slot.running, unfinished(child), code))
+        child.slot.clear()
+        self._see_to_endings()
+
+    def _look_at_orphans(self) -> None:
+        """Children whose loader is gone, so that nobody tells when they end."""
+        for slot, child in list(self._children.items()):
+            if child.generation not in self._loaders and not _is_alive(child.pid):
+                self._lose_child(slot, EXIT_OK)
 
     def _happen(self, event: Event) -> None:
         self._fleet, actions = lifecycle.decide(self._fleet, event)
         for action in actions:
-            delay_s = getattr(action, "delay_s", 0.0)
-            if delay_s:
-                self._count += 1
-                heapq.heappush(self._later, (time.monotonic() + delay_s, self._count, action))
-            else:
-                self._do(action)
+            self._do(action)
+
+    # --- children that have ended ---------------------------------------------------------
+
+    def _see_to_endings(self) -> None:
+        endings, self._endings = self._endings, []
+        for ending in endings:
+            try:
+                remains = self._released(ending)
+            except RedisError as exc:
+                self._must(self._upkeep).failed(exc)
+                if self._fleet.phase != "draining":
+                    self._endings.append(ending)  # there is nothing for another child to do meanwhile
+                    continue
+                _log.error("what worker %s held goes back later, by others", ending.child.identity.worker)
+                remains = ()
+            self._tell(ending)
+            slot = ending.child.slot.number
+            self._remains += remains
+            ran_s = time.monotonic() - ending.child.born
+            self._happen(Exited(slot, self._how(ending), ran_s, leaves_work=bool(remains)))
+
+    def _released(self, ending: Ending) -> tuple[Remains, ...]:
+        """Let go back what a child held; what is left to do for others to look after."""
+        child = ending.child
+        if ending.is_orderly:
+            return ()
+        upkeep = self._must(self._upkeep)
+        if not upkeep.is_reachable:
+            raise RedisError("it did not answer a moment ago")
+        if child.gives_back:
+            upkeep.release(child.identity, "stop")
+            return ()
+        running = upkeep.release(child.identity, "died", ending.running)
+        if running is None:
+            return ending.left
+        return (*ending.left, remains_of(child, running, ending.running, _ending(ending.code)))
+
+    def _how(self, ending: Ending) -> How:
+        if ending.running:
+            return "job"
+        if ending.code == EXIT_OK:
+            # One of an older generation may leave a slot that is wanted by now.
+            return "done" if ending.child.generation == self._fleet.current else "recycled"
+        return "recycled" if ending.code == EXIT_RECYCLED else "failed"
+
+    def _tell(self, ending: Ending) -> None:
+        pid, code = ending.child.pid, ending.code
+        if code == EXIT_RECYCLED:
+            _log.info("child %d has had its time, or was left unclean by its job; starting another one", pid)
+        elif not ending.is_orderly and self._fleet.phase != "draining":
+            _log.warning("child %d ended with %s; starting another one", pid, _ending(code))
 
     # --- what is done ---------------------------------------------------------------------
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, Fork):
-            if action.slot in self._fleet.pending and self._channel is not None:
-                self._channel.send(do="fork", slot=action.slot)
-        elif isinstance(action, Terminate) and self._channel is not None:
-            name = "SIGKILL" if action.now else "SIGTERM"
-            self._channel.send(do="signal", slot=action.slot, signal=name)
-        elif isinstance(action, StartLoader) and self._fleet.phase == "starting":
-            self._start_loader()
-        elif isinstance(action, Quit) and self._exit_code is None:
-            self._exit_code = EXIT_OK
+        match action:
+            case Fork(slot):
+                self._fork(slot)
+            case Terminate(slot, now):
+                self._terminate(slot, now=now)
+            case Wait(delay_s, event):
+                self._count += 1
+                heapq.heappush(self._later, (time.monotonic() + delay_s, self._count, event))
+            case StartLoader(generation):
+                self._start_loader(generation)
+            case StopLoader(generation):
+                self._close_loader(generation)
+            case Quit():
+                if self._exit_code is None:
+                    self._exit_code = EXIT_OK
 
-    def _start_loader(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "ctxjobs_worker.loader", str(theirs.fileno())]
-            self._loader = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-        self._channel = Channel(ours)
-        self._selector.register(self._channel, selectors.EVENT_READ)
-        self._channel.send(**self._options.to_message())
+    def _fork(self, slot: int) -> None:
+        half = slot // self._fleet.size
+        loader = next((one for number, one in self._loaders.items() if number % 2 == half), None)
+        if loader is None:
+            return  # that it is lost is on its way to us
+        remains, self._remains = tuple(self._remains), []
+        token = secrets.token_hex(8)
+        self._forking[slot] = token, remains
+        loader.channel.send(
+            do="fork",
+            slot=slot,
+            token=token,
+            remains=[one.to_message() for one in remains],
+            only_remains=slot not in self._fleet.wanted,
+        )
 
-    def _lose_loader(self) -> None:
-        self._close_channel()
-        if self._loader is not None:
-            _log.warning("the loader ended with %s", _ending(self._loader.wait()))
-        self._born.clear()
-        self._happen(lifecycle.LoaderLost())
+    def _terminate(self, slot: int, *, now: bool) -> None:
+        child = self._children.get(slot)
+        if child is None:
+            return
+        child.gives_back = child.gives_back or now
+        child.slot.kill_all(signal.SIGKILL if now else signal.SIGTERM)
 
-    def _close_channel(self) -> None:
-        if self._channel is not None:
-            self._selector.unregister(self._channel)
-            self._channel.close()
-            self._channel = None
+    def _start_loader(self, generation: int) -> None:
+        loader = LoaderProcess(self._slots.descriptor, self._slots.count)
+        self._loaders[generation] = loader
+        self._selector.register(loader.channel, selectors.EVENT_READ, generation)
+        loader.channel.send(**self._options.to_message())
+
+    def _close_loader(self, generation: int) -> None:
+        loader = self._loaders.pop(generation, None)
+        if loader is not None:
+            self._selector.unregister(loader.channel)
+            loader.close()
+            loader.wait()
+
+    def _lose_loader(self, generation: int) -> None:
+        loader = self._loaders.pop(generation)
+        self._selector.unregister(loader.channel)
+        loader.close()
+        _log.warning("the loader ended with %s", _ending(loader.wait()))
+        for slot in [slot for slot in self._forking if slot in self._fleet.slots_of(generation)]:
+            self._remains += self._forking.pop(slot)[1]
+        self._happen(lifecycle.LoaderLost(generation))
+
+    def _retire(self, slot: int) -> None:
+        self._happen(lifecycle.RetireAsked(slot))
+
+    # --- Redis ----------------------------------------------------------------------------
+
+    def _begin(self, message: dict[str, Any]) -> bool:
+        """Begin to work with Redis, which the apps have named; False if it cannot be reached."""
+        self._options = self._options.resolved(message["url"], tuple(message["queues"]))
+        client = self._reach_redis()
+        if client is None:
+            return False
+        self._upkeep = Upkeep(client, self._options.queues, LEASE_S + 60)
+        self._oversight = Oversight(self._children, self._upkeep, client, self._retire)
+        if self._options.with_scheduler:
+            self._scheduling = Scheduling(self._options.queues, client, self._options.logging_level)
+            self._scheduling.start()
+        return True
+
+    def _schedule(self) -> None:
+        if self._scheduling is not None and not self._options.burst and time.monotonic() >= self._schedule_at:
+            self._schedule_at = time.monotonic() + SCHEDULE_S
+            self._scheduling.step()
 
     def _reach_redis(self) -> Redis | None:
-        """A connection to a Redis that answers; None once ``--burst`` or the operator gives up."""
+        """A client of a Redis that answers; None once ``--burst`` or the operator gives up."""
         url = str(self._options.url)
-        connection = Redis.from_url(url)
+        client = connect(url, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0))
         attempts = 0
         while self._exit_code is None:
             try:
-                connection.ping()
-                return connection
+                client.ping()
+                return client
             except RedisError as exc:
                 attempts += 1
                 error = RedisUnavailableError(safe_url(url), str(exc))
@@ -212,11 +395,31 @@ class Supervisor:
     def _end(self) -> None:
         if self._scheduling is not None:
             self._scheduling.stop()
-        self._close_channel()  # the loader sees it, lets its children finish, and ends
-        if self._loader is not None:
-            self._loader.wait()
+        if self._oversight is not None:
+            self._oversight.close()
+        for generation in list(self._loaders):  # each lets its children finish, and ends
+            self._close_loader(generation)
         self._selector.close()
+
+    @staticmethod
+    def _must(upkeep: Upkeep | None) -> Upkeep:
+        if upkeep is None:
+            raise RuntimeError("there are children before Redis was reached")
+        return upkeep
 
 
 def _ending(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether this process runs, which is nobody's child here, or has become ours."""
+    try:
+        ended, _ = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    return ended == 0

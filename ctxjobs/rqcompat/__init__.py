@@ -1,7 +1,8 @@
-"""RQ's internals: the only file of the library that touches what RQ calls private.
+"""RQ's internals: the only place that touches what RQ calls private.
 
-Everything here is a fact about RQ 2.12; when RQ changes one, this file changes and no other. May
-import rq and the floors of the codec and the serializer.
+Everything here is a fact about RQ 2.12; when RQ changes one, this package changes, and the scripts of the
+worker. What only a worker needs is in ``execution``. May import rq and the floors of the codec and the
+serializer.
 """
 
 from __future__ import annotations

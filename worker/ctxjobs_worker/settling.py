@@ -1,0 +1,114 @@
+"""The slow path: outcomes that RQ's own code brings to Redis, because more depends on them than one job.
+
+Dependents, retries, repeats, results that are not kept, webhooks, jobs that were stopped or killed. RQ's
+handlers write all they have to say in one transaction; this file sees to it that it is written once, also if
+Redis goes away in the middle of it. May import rq and the outcomes; the worker whose handlers they are is
+given.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from redis.exceptions import RedisError, ResponseError
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+
+from ctxjobs_worker.perform import Outcome
+
+_log = logging.getLogger("ctxjobs.worker")
+
+#: How often a refusal of Redis is taken for one that may pass, before the outcome is left to RQ's own
+#: clean-up.
+_REFUSALS: Final = 5
+
+
+class Settler:
+    """Brings outcomes to Redis by the handlers of one worker.
+
+    Args:
+        worker: RQ's worker, whose ``cleanup_execution`` forgets the lease in the same transaction.
+        pause: Waits after Redis did not answer; raises if it is not worth it any more.
+        is_held: Tells whether an execution is still held, that is, whether nothing was written yet; by
+            default by
+            the worker's leases.
+    """
+
+    def __init__(
+        self,
+        worker: Any,
+        pause: Callable[[Exception], None],
+        is_held: Callable[[str], bool] | None = None,
+    ) -> None:
+        self._worker = worker
+        self._pause = pause
+        self._is_held = worker.holds if is_held is None else is_held
+
+    def settle(self, outcome: Outcome, queue: Any) -> None:
+        """Write *outcome*, and whatever follows from it.
+
+        Args:
+            outcome: What became of a job.
+            queue: The queue in which it was found, as RQ's class.
+        """
+        execution_id = outcome.taken.execution_id
+        refusals = 0
+        first = True
+        while first or self._holds(execution_id):
+            first = False
+            try:
+                self._write(outcome, queue)
+            except ResponseError as exc:
+                refusals += 1
+                if refusals >= _REFUSALS:
+                    _log.error("job %s: its outcome cannot be written: %s", outcome.job.id, exc)
+                    break
+                self._pause(exc)
+            except RedisError as exc:
+                self._pause(exc)
+        if outcome.how == "succeeded":
+            outcome.job.send_webhooks(JobStatus.FINISHED)
+        else:
+            self._release_dependents(outcome.job, queue)
+
+    def _write(self, outcome: Outcome, queue: Any) -> None:
+        job = copy.copy(outcome.job)  # RQ's handlers count down on it; the next attempt begins anew
+        worker, registry = self._worker, queue.started_job_registry
+        worker.execution = execution = self._execution(outcome, job)
+        if outcome.how == "succeeded":
+            worker.handle_job_success(job, queue, registry)
+        elif outcome.how == "retried":
+            worker.handle_job_retry(job, queue, outcome.value, registry, execution)
+        else:
+            worker.handle_job_failure(job, queue, registry, outcome.exc_string)
+
+    def _execution(self, outcome: Outcome, job: Job) -> Execution:
+        execution = Execution(
+            outcome.taken.execution_id, job.id, self._worker.connection, worker_name=self._worker.name
+        )
+        execution.created_at = datetime.fromtimestamp(float(outcome.began), timezone.utc)
+        return execution
+
+    def _release_dependents(self, job: Job, queue: Any) -> None:
+        """RQ logs it and goes on if Redis goes away before the dependents of a failed job were released."""
+        while True:
+            try:
+                if self._worker.connection.exists(job.dependents_key):
+                    queue.enqueue_dependents(job)
+            except ResponseError as exc:
+                _log.error("job %s: its dependents cannot be released: %s", job.id, exc)
+            except RedisError as exc:
+                self._pause(exc)
+                continue
+            return
+
+    def _holds(self, execution_id: str) -> bool:
+        while True:
+            try:
+                return self._is_held(execution_id)
+            except RedisError as exc:  # noqa: PERF203 - this loop waits
+                self._pause(exc)
