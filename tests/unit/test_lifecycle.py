@@ -319,7 +319,7 @@ class World:
 @settings(max_examples=500, deadline=None)
 @given(st.data(), st.integers(1, 3))
 def test_there_are_never_too_many_children_and_a_stop_ends_it(data: st.DataObject, size: int) -> None:
-    """Over any walk: one child in each slot, two generations at most; after a stop, the last exit is the end."""
+    """Over any walk: one child in each slot, two generations at most; after a stop, the last exit ends it."""
     world = World(size)
     for _ in range(data.draw(st.integers(0, 40))):
         if world.has_quit:
