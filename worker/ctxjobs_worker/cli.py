@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ctxjobs_worker.options import WorkerOptions
+from ctxjobs_worker.options import LOG_FORMAT, WorkerOptions
 from ctxjobs_worker.supervisor import Supervisor
 
 
@@ -100,7 +100,5 @@ def worker(**given: object) -> None:
       4  an app cannot be loaded, or is not bound, or is bound under a taken id
     """
     options = WorkerOptions(**given)  # type: ignore[arg-type]  # click checked them; the names are the same
-    logging.basicConfig(
-        level=options.logging_level.upper(), format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S"
-    )
+    logging.basicConfig(level=options.logging_level.upper(), format=LOG_FORMAT)
     sys.exit(Supervisor(options).run())

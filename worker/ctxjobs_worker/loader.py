@@ -1,9 +1,9 @@
 """The loader: imports the apps once, and forks a clean child whenever the supervisor says so.
 
 The only process besides the children that runs user code. It stays single-threaded and opens no
-socket of its own, so that the tenth child is as clean as the first. Started as
-``python -m ctxjobs_worker.loader FD SLOTS_FD COUNT`` by the supervisor, with which it talks over FD and
-nothing else; SLOTS_FD is the memory that its children share with the supervisor.
+socket of its own, so that the tenth child is as clean as the first. Started by the supervisor, as
+``python -m ctxjobs_worker.loader FD SLOTS_FD COUNT`` or by a fork that calls :func:`main` with the same;
+talks with it over FD and nothing else; SLOTS_FD is the memory that its children share with the supervisor.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -36,6 +37,7 @@ from ctxjobs_worker.options import (
     EXIT_NO_APP,
     EXIT_OK,
     EXIT_RECYCLED,
+    LOG_FORMAT,
     Remains,
     WorkerOptions,
     child_name,
@@ -268,8 +270,9 @@ def main(argv: list[str]) -> int:
     sock = socket.socket(fileno=channel_fd)
     os.set_inheritable(channel_fd, False)
     os.set_inheritable(slots_fd, False)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    return Loader(Channel(sock), Slots(count, slots_fd)).run()
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    with closing(Channel(sock)) as channel:
+        return Loader(channel, Slots(count, slots_fd)).run()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ EXIT_AGAIN: Final = 75
 #: A child that ended in order, to be replaced by a fresh one: the supervisor starts it at once.
 EXIT_RECYCLED: Final = 79
 
+#: Of every line that one of its processes logs.
+LOG_FORMAT: Final = "%(asctime)s %(name)s: %(message)s"
+
 OnLeak = Literal["log", "recycle", "fail"]
 DequeueStrategy = Literal["default", "round_robin", "random"]
 
@@ -42,8 +45,7 @@ class WorkerOptions:
         on_leak: What to do about a job that left something behind.
         isolate: Run each job in a process of its own.
         drain_timeout_s: For how long running jobs may go on once the worker was asked to stop, in seconds;
-            None
-            means until they end.
+            None means until they end.
         kill_grace_s: How long after its time limit a job may go on before its process is killed, in seconds.
         max_jobs_per_child: After how many jobs a child is replaced; None means never.
         max_memory_mib: With how much resident memory a child is replaced after a job, in MiB; None means

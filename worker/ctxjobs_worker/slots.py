@@ -177,13 +177,14 @@ class Slot:
                 os.kill(horse or self._words[self._base + _PID], signal.SIGKILL)
         return "horse" if horse else "child"
 
-    def kill_all(self, signum: signal.Signals) -> None:
-        """Send a signal to the child; SIGKILL goes to the process that runs its job, too."""
-        horse, pid = self._words[self._base + _HORSE], self._words[self._base + _PID]
-        for each in (horse if signum == signal.SIGKILL else 0, pid):
-            if each:
-                with suppress(ProcessLookupError):  # as above
-                    os.kill(each, signum)
+    def signal(self, pid: int, signum: signal.Signals) -> None:
+        """Send a signal to the child *pid*, which need not have taken over yet; SIGKILL goes to the process
+        that runs its job, too.
+        """
+        horse = self._words[self._base + _HORSE]
+        for each in (horse, pid) if horse and signum == signal.SIGKILL else (pid,):
+            with suppress(ProcessLookupError):  # as above
+                os.kill(each, signum)
 
     def revoke(self) -> int:
         """Take away what comes after the running job; its token, or 0 if nothing runs."""

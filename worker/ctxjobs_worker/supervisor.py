@@ -320,10 +320,12 @@ class Supervisor:
         if child is None:
             return
         child.gives_back = child.gives_back or now
-        child.slot.kill_all(signal.SIGKILL if now else signal.SIGTERM)
+        child.slot.signal(child.pid, signal.SIGKILL if now else signal.SIGTERM)
 
     def _start_loader(self, generation: int) -> None:
-        loader = LoaderProcess(self._slots.descriptor, self._slots.count)
+        # What is imported here is in memory once for all, but HUP is to find fresh code in every library.
+        anew = generation != 0
+        loader = LoaderProcess(self._slots.descriptor, self._slots.count, anew=anew)
         self._loaders[generation] = loader
         self._selector.register(loader.channel, selectors.EVENT_READ, generation)
         loader.channel.send(**self._options.to_message())
