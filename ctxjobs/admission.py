@@ -13,7 +13,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
 from ctxjobs import rqcompat
-from ctxjobs.envelope import Binding, Envelope, digest, unseal
+from ctxjobs.envelope import NO_DIGEST, Binding, Envelope, digest, unseal
 from ctxjobs.errors import DecodeError, EnvelopeMismatchError, JobRefusedError, PlainJobError
 from ctxjobs.keys import ENVELOPE_FIELD
 from ctxjobs.references import Noting
@@ -27,11 +27,12 @@ class CheckedJob(Job):
     Attributes:
         envelope: The verified envelope; None for a job that was made here, and for a refused one.
         refusal: Why this job must not run; None if it may.
+        sealed: The envelope as it stands in Redis; None for a job that has none yet.
     """
 
     envelope: Envelope | None = None
     refusal: JobRefusedError | None = None
-    _sealed: bytes | None = None
+    sealed: bytes | None = None
     _refers = False  # whether an argument holds a reference
     _enqueued_at: str = ""
 
@@ -58,7 +59,7 @@ class CheckedJob(Job):
             self.admit_plain(fields)
             return fields
         self.envelope, data = open_envelope(self.id, fields)
-        self._sealed = fields[ENVELOPE_FIELD]
+        self.sealed = fields[ENVELOPE_FIELD]
         self._enqueued_at = field_text(fields.get("enqueued_at"))
         self.serializer = ContextSerializer
         return {**fields, "data": data}
@@ -121,7 +122,7 @@ class CheckedJob(Job):
         return key + ":refused" if self.refusal is not None else key
 
     def _deserialize_data(self) -> None:
-        if self._sealed is None:
+        if self.sealed is None:
             rqcompat.evaluate_plain_call(self)
             return
         data = rqcompat.stored_call(self)
@@ -172,18 +173,16 @@ def _inflate(job_id: str, data: bytes) -> bytes:
 
 def binding_of(job_id: str, fields: Mapping[str, Any], data: bytes) -> Binding:
     """What ties an envelope to the job with these *fields*."""
-    text = {name: field_text(fields.get(name)) for name in _BOUND_FIELDS}
+    created_at, queue, success, failure, stopped, webhooks = [
+        field_text(value) if value else "" for value in map(fields.get, _BOUND_FIELDS)
+    ]
     return Binding(
-        job_id=job_id,
-        created_at=text["created_at"],
-        queue=text["origin"],
-        data_digest=digest(data),
-        callbacks=(
-            text["success_callback_name"],
-            text["failure_callback_name"],
-            text["stopped_callback_name"],
-        ),
-        webhooks_digest=digest(text["webhooks"].encode()),
+        job_id,
+        created_at,
+        queue,
+        digest(data),
+        (success, failure, stopped),
+        digest(webhooks.encode()) if webhooks else NO_DIGEST,
     )
 
 

@@ -1,13 +1,14 @@
 """The Redis that carries an app's jobs; what is said when it is not there.
 
-May import the floor of the registry; the only border where redis-py's errors become ours.
+May import the floors of the registry and of sending. Here redis-py's errors become ours; but for those that
+come after a part of many jobs, in :mod:`ctxjobs.writing`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from redis.sentinel import Sentinel
 from ctxjobs.config import safe_url
 from ctxjobs.errors import ConfigError, RedisUnavailableError
 from ctxjobs.registry import BoundApp
+from ctxjobs.sending import keep_spares
 
 _SENTINEL_PORT: Final = 26_379
 #: How long a sentinel may take to tell who the master is, in seconds; the next one is asked then.
@@ -45,7 +47,10 @@ def connection_of(app: BoundApp) -> redis.Redis:
 
 @functools.cache
 def _connect(url: str) -> redis.Redis:
-    return connect(url)
+    client = connect(url)
+    if "max_connections=" not in url:
+        keep_spares(client)
+    return client
 
 
 def connect(url: str, **options: Any) -> redis.Redis:
@@ -101,16 +106,26 @@ def _address(host: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or _SENTINEL_PORT
 
 
-@contextmanager
-def translated(app: BoundApp) -> Iterator[None]:
+class translated:  # noqa: N801 - a context manager, as those of contextlib; a generator takes five times as long
     """Redis being away, inside this block, is told as an error of ours.
+
+    Args:
+        app: Whose jobs it carries.
 
     Raises:
         RedisUnavailableError: It does not answer; names its URL, without the password.
     """
-    try:
-        yield
-    except (RedisConnectionError, RedisTimeoutError) as exc:
-        if app.memory is not None:
-            raise  # an inline job's own
-        raise RedisUnavailableError(safe_url(str(app.settings.redis_url)), str(exc)) from exc
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: BoundApp) -> None:
+        self._app = app
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # In inline mode it is a job's own.
+        if isinstance(exc, RedisConnectionError | RedisTimeoutError) and self._app.memory is None:
+            raise RedisUnavailableError(safe_url(str(self._app.settings.redis_url)), str(exc)) from exc

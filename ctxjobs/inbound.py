@@ -64,7 +64,7 @@ def unsafe_headers(headers: Mapping[str, str], prefix: str = "") -> dict[str, st
     """
     together = "".join(headers.values())  # nearly always fine, and then looked at once for all of them
     if len(together) <= MAX_HEADER and together.isprintable():
-        suspects = [name for name in _special(prefix) if name in headers]
+        suspects = sorted(_special(prefix).intersection(headers))
     else:
         suspects = [name for name in headers if name.startswith(prefix)]
     reasons = {}
@@ -78,8 +78,8 @@ def unsafe_headers(headers: Mapping[str, str], prefix: str = "") -> dict[str, st
 
 
 @cache
-def _special(prefix: str) -> list[str]:
-    return [prefix + name for name in sorted(_SPECIAL)]
+def _special(prefix: str) -> frozenset[str]:
+    return frozenset(prefix + name for name in _SPECIAL)
 
 
 def _unsafe_header(name: str, value: str, room: int) -> str | None:

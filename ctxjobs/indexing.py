@@ -7,16 +7,12 @@ import RQ's Job and the floors of values; knows neither envelopes nor apps.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from rq.defaults import DEFAULT_FAILURE_TTL
 from rq.job import Job, JobStatus
-
-from ctxjobs.keys import index_key
-from ctxjobs.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -32,7 +28,7 @@ for _, key in ipairs(KEYS) do
 end
 """
 #: How far the clocks of two machines may differ.
-_LEEWAY_S: Final = 60
+LEEWAY_S: Final = 60
 #: How much longer a job is kept in the index than it may wait, or than somebody else's worker lets it live.
 MARGIN_S: Final = 86_400
 #: How long a job may wait that names no ``ttl``: a year, as long as RQ keeps a failed one.
@@ -47,19 +43,16 @@ class IndexedJob(Job):
 
     Attributes:
         due_at: When the job is due, in seconds since the epoch; None means now.
+        is_new: Whether the job was made here, and not read from Redis.
     """
 
     due_at: float | None = None
+    is_new: bool = False
 
     @property
     def index_keys(self) -> Sequence[str]:
         """The keys that this job has an entry in."""
         return ()
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the job was made here, and not read from Redis."""
-        return False
 
     def save(
         self, pipeline: Pipeline | None = None, include_meta: bool = True, include_result: bool = True
@@ -92,22 +85,27 @@ class IndexedJob(Job):
         super().delete(pipeline, remove_from_queue, delete_dependents)
         client = self.connection if pipeline is None else pipeline
         for key in self.index_keys:
-            client.zrem(key, self._member)
+            client.zrem(key, self.member)
 
     def keep_waiting(self, pipeline: Pipeline | None = None) -> None:
         """Keep the entries for as long as the job may wait to run."""
-        until_due_s = max((self.due_at or 0) - time.time(), 0)
-        self.keep(until_due_s + (self.ttl or _WAIT_S) + MARGIN_S, pipeline)
+        self._keep_until(self.waits_until(time.time()), pipeline)
+
+    def waits_until(self, now: float) -> int:
+        """Until when this job may wait to run, and has its entries, in seconds since the epoch."""
+        due = self.due_at
+        return int(now if due is None or due < now else due) + (self.ttl or _WAIT_S) + MARGIN_S + LEEWAY_S
 
     def keep(self, seconds: float, pipeline: Pipeline | None = None) -> None:
         """Write the entries, and keep them for *seconds* from now."""
+        self._keep_until(int(time.time() + seconds) + LEEWAY_S, pipeline)
+
+    def _keep_until(self, until: int, pipeline: Pipeline | None) -> None:
         keys = self.index_keys
         if not keys:
             return
         client: Any = self.connection if pipeline is None else pipeline
-        now = int(time.time())
-        until = int(now + seconds) + _LEEWAY_S
-        client.eval(_KEEP, len(keys), *keys, now - _LEEWAY_S, until, self._member)
+        client.eval(_KEEP, len(keys), *keys, int(time.time()) - LEEWAY_S, until, self.member)
 
     def index_entry(self, seconds: int) -> tuple[Sequence[str], str, int] | None:
         """The entries that this job has for *seconds* from now, once it has ended, for whoever writes them.
@@ -119,10 +117,11 @@ class IndexedJob(Job):
             The keys, its member there, and for how many seconds to keep it there; None if it has no entries.
         """
         keys = self.index_keys
-        return (keys, self._member, (seconds if seconds > 0 else _FOR_EVER_S) + _LEEWAY_S) if keys else None
+        return (keys, self.member, (seconds if seconds > 0 else _FOR_EVER_S) + LEEWAY_S) if keys else None
 
     @property
-    def _member(self) -> str:
+    def member(self) -> str:
+        """What stands for this job under each of its keys."""
         return f"{_microseconds(self.created_at)}:{self.id}"
 
 
@@ -130,41 +129,9 @@ def _microseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000)
 
 
-def index_keys(app_id: str, places: Mapping[str, str], snapshot: Snapshot) -> list[str]:
-    """The keys that a job with *snapshot* has an entry in.
-
-    Args:
-        app_id: The job's app.
-        places: Where the value of a kind is, by kind (``CTXJOBS_INDEX``).
-        snapshot: What the job was enqueued in.
-    """
-    values = {kind: as_text(_captured(snapshot, place)) for kind, place in places.items()}
-    return [index_key(app_id, kind, value) for kind, value in values.items() if value is not None]
-
-
-def _captured(snapshot: Snapshot, place: str) -> Any:
-    where, _, name = place.partition(".")
-    if not name:
-        state = snapshot.propagators.get(place)
-        return state.get("id") if isinstance(state, dict) and "~" not in state else state
-    if where == "lineage":
-        return getattr(snapshot.lineage, name)
-    return (snapshot.g if where == "g" else snapshot.session or {}).get(name)
-
-
-def as_text(value: Any) -> str | None:
-    """An encoded *value* as the text that it is looked up by: of a str, an int or a UUID; None of all else.
-
-    A number and its digits are one, because Flask-Login makes a str of every id.
-    """
-    if isinstance(value, dict) and value.get("~") == "uuid":
-        return str(UUID(value["v"]))
-    return str(value) or None if type(value) in (str, int) else None
-
-
 def read_members(connection: Redis, keys: Iterable[str]) -> list[str]:
     """The members that all of *keys* have, the newest job first."""
-    now = int(time.time()) - _LEEWAY_S
+    now = int(time.time()) - LEEWAY_S
     pipeline = connection.pipeline()
     for key in keys:
         pipeline.zrangebyscore(key, now, "+inf")

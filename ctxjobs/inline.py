@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, cast
@@ -26,14 +26,14 @@ from rq.timeouts import BaseDeathPenalty
 from rq.utils import as_text
 from rq.worker import SimpleWorker
 
-from ctxjobs import rqcompat
 from ctxjobs.functions import find_function
 from ctxjobs.memory import MemoryRedis
 from ctxjobs.propagation import prepare_for
 from ctxjobs.registry import registry
+from ctxjobs.writing import WritingQueue
 
 
-class InlineQueue(Queue):
+class InlineQueue(WritingQueue):
     """RQ's Queue; where the app of a job is in inline mode, the job has run once it is enqueued."""
 
     def enqueue_job(
@@ -42,28 +42,32 @@ class InlineQueue(Queue):
         """As RQ's; inline, *pipeline* and *at_front* say nothing."""
         if (queue := self._inline(job.connection)) is None:
             return super().enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
-        return run_all(queue, [Queue.enqueue_job(queue, job, unique=unique)])[0]
+        return run_all(queue, [WritingQueue.enqueue_job(queue, job, unique=unique)])[0]
 
     def schedule_job(self, job: Any, datetime: Any, pipeline: Any = None, unique: bool = False) -> Any:
-        """As RQ's, in one transaction; inline, *pipeline* says nothing, and the job is due now."""
-        inline = self._inline(job.connection)
-        queue, pipe = (self, pipeline) if inline is None else (inline, None)
-        if unique:
-            Queue.schedule_job(queue, job, datetime, pipeline=pipe, unique=True)
-        else:
-            rqcompat.schedule(queue, job, datetime, pipe)
-        return job if inline is None else run_all(inline, [job])[0]
+        """As RQ's, in one step; inline, *pipeline* says nothing, and the job is due now."""
+        if (queue := self._inline(job.connection)) is None:
+            return super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
+        return run_all(queue, [WritingQueue.schedule_job(queue, job, datetime, unique=unique)])[0]
 
     def enqueue_many(self, job_datas: Any, pipeline: Any = None, group_id: str | None = None) -> list[Job]:
         """As RQ's; inline, *pipeline* says nothing."""
         datas = list(job_datas)
         if not datas or (queue := self._inline(_memory_for(datas[0]))) is None:
             return super().enqueue_many(datas, pipeline=pipeline, group_id=group_id)
-        return run_all(queue, Queue.enqueue_many(queue, datas, group_id=group_id))
+        return run_all(queue, WritingQueue.enqueue_many(queue, datas, group_id=group_id))
 
-    def _inline(self, connection: Any) -> Queue | None:
+    def enqueue_jobs(self, jobs: Iterable[Any], at_front: bool = False) -> list[Any]:
+        """As :meth:`WritingQueue.enqueue_jobs`; inline, *at_front* says nothing."""
+        made = list(jobs)
+        if not made or (queue := self._inline(made[0].connection)) is None:
+            return super().enqueue_jobs(made, at_front)
+        return run_all(queue, WritingQueue.enqueue_jobs(queue, made))
+
+    def _inline(self, connection: Any) -> WritingQueue | None:
         """This queue, where inline jobs lie; None if *connection* leads to Redis."""
-        if not isinstance(connection, MemoryRedis):
+        # Not isinstance(): redis-py's clients are protocols, and to ask one takes microseconds.
+        if type(connection) is not MemoryRedis:
             return None
         return type(self)(self.name, connection=connection)
 

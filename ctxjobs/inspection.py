@@ -22,7 +22,8 @@ from ctxjobs.admission import open_envelope
 from ctxjobs.connection import connection_of, translated
 from ctxjobs.envelope import Envelope
 from ctxjobs.errors import ConfigError, JobRefusedError
-from ctxjobs.indexing import as_text, index_keys, read_members, remove_members
+from ctxjobs.indexing import read_members, remove_members
+from ctxjobs.indexkeys import as_text, index_keys
 from ctxjobs.keys import index_key
 from ctxjobs.registry import BoundApp, registry
 from ctxjobs.snapshot import Lineage

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypedDict, TypeVar, cast, overload
 
 from rq import Callback, Repeat, Retry
 from rq.group import Group
@@ -21,7 +20,7 @@ from ctxjobs import rqcompat
 from ctxjobs.connection import translated
 from ctxjobs.coroutines import mark_coroutine_function
 from ctxjobs.errors import ConfigError, NotAJobError
-from ctxjobs.functions import call_arguments
+from ctxjobs.functions import call_arguments, positional_counts
 from ctxjobs.override import Override
 from ctxjobs.policy import CaptureChoice
 from ctxjobs.propagation import Prepared, current_job, prepare, prepared_with
@@ -93,6 +92,11 @@ class Enqueuer(Generic[P]):
         self._apps = apps
         self._options = options
         self._connection = connection
+        # What RQ's create_job takes, and what its enqueue_job takes.
+        self._making: dict[str, Any] = {
+            name: value for name, value in options.items() if name not in _OF_NO_JOB
+        }
+        self._pushing: dict[str, Any] = {name: value for name, value in options.items() if name in _OF_A_PUSH}
 
     def options(self, **options: Unpack[Options]) -> Enqueuer[P]:
         """The same job, enqueued with other options.
@@ -130,9 +134,12 @@ class Enqueuer(Generic[P]):
         """
         if self._options.get("group") is not None:
             return self._push([(args, kwargs)])[0]
-        with self._queue() as (queue, options):
-            job = queue.enqueue_call(self._path, args, kwargs, **options)
-        return cast("ContextJob", job)
+        prepared = self.prepare()
+        with prepared_with(prepared), translated(prepared.app):
+            queue = self._queue(prepared.app)
+            job: ContextJob = queue.create_job(self._path, args, kwargs, **self._making)
+            queue.enqueue_job(job, **self._pushing)
+            return job
 
     def enqueue_in(self, time_delta: timedelta | float, *args: P.args, **kwargs: P.kwargs) -> ContextJob:
         """As :meth:`enqueue`, for later.
@@ -155,23 +162,27 @@ class Enqueuer(Generic[P]):
         """
         if self._options.get("group") is not None:
             raise ConfigError("options(group=...)", "a group takes enqueue and enqueue_many only, as in RQ.")
-        with self._queue() as (queue, options):
-            at_front = options.pop("at_front", False)
-            pipeline, unique = options.pop("pipeline", None), options.pop("unique", False)
-            job = queue.create_job(self._path, args, kwargs, status=JobStatus.SCHEDULED, **options)
-            if at_front:
+        prepared, pushing = self.prepare(), dict(self._pushing)
+        with prepared_with(prepared), translated(prepared.app):
+            queue = self._queue(prepared.app)
+            job = queue.create_job(self._path, args, kwargs, status=JobStatus.SCHEDULED, **self._making)
+            if pushing.pop("at_front", False):
                 job.enqueue_at_front = True
-            queue.schedule_job(job, datetime, pipeline=pipeline, unique=unique)
-        return cast("ContextJob", job)
+            return cast("ContextJob", queue.schedule_job(job, datetime, **pushing))
 
     def enqueue_many(self, calls: Iterable[tuple[Any, ...] | Mapping[str, Any]]) -> list[ContextJob]:
-        """Capture the context once, and put one job for each of *calls* on the queue.
+        """Capture the context once, and put one job for each of *calls* on the queue, in their order.
 
         Args:
             calls: For each job its positional arguments as a tuple, or its keyword arguments as a mapping.
+                There may be any number of them; if one of the jobs cannot be made, none is enqueued.
 
         Returns:
-            RQ's Jobs, those without dependencies first.
+            RQ's Jobs.
+
+        Raises:
+            PartlyEnqueuedError: Redis has failed after some of the jobs were enqueued; says which.
+            RedisUnavailableError: Redis does not answer; no job was enqueued.
         """
         return self._push(call_arguments(call) for call in calls)
 
@@ -179,9 +190,14 @@ class Enqueuer(Generic[P]):
         group, pipeline = self._options.get("group"), self._options.get("pipeline")
         if self._options.get("unique"):
             raise ConfigError("options(unique=True)", "many jobs and groups cannot be unique (as in RQ).")
-        with self._queue() as (queue, options):
-            options.pop("pipeline", None)
-            data = [queue.prepare_data(self._path, args, kwargs, **options) for args, kwargs in calls]
+        prepared, at_front = self.prepare(), self._options.get("at_front", False)
+        with prepared_with(prepared), translated(prepared.app):
+            queue, making = self._queue(prepared.app), self._making
+            if group is None and pipeline is None and not making.get("depends_on"):
+                made = (queue.create_job(self._path, args, kwargs, **making) for args, kwargs in calls)
+                return queue.enqueue_jobs(made, at_front)
+            making = {**making, "at_front": at_front}
+            data = [queue.prepare_data(self._path, args, kwargs, **making) for args, kwargs in calls]
             if not data:
                 return []
             if group is None:
@@ -192,15 +208,14 @@ class Enqueuer(Generic[P]):
         """Capture for one job."""
         return prepare(self._apps, self._options.get("capture"), self._path, self._options.get("context"))
 
-    @contextmanager
-    def _queue(self) -> Iterator[tuple[Queue, dict[str, Any]]]:
-        """The queue to use, with the snapshot for what is enqueued there, and RQ's own options."""
-        prepared = self.prepare()
-        own = ("queue", "capture", "context", "group", "after")
-        options = {name: value for name, value in self._options.items() if name not in own}
-        name = self._options.get("queue") or prepared.app.settings.queue
-        with prepared_with(prepared), translated(prepared.app):
-            yield queue_for(prepared.app, name, self._options, self._connection), options
+    def _queue(self, app: BoundApp) -> Queue:
+        name = self._options.get("queue") or app.settings.queue
+        return queue_for(app, name, self._options, self._connection)
+
+
+#: Options that are not one job's own.
+_OF_A_PUSH: Final = frozenset({"at_front", "pipeline", "unique"})
+_OF_NO_JOB: Final = _OF_A_PUSH | {"queue", "capture", "context", "group", "after"}
 
 
 class JobFunction(Protocol[P, R_co]):
@@ -211,12 +226,14 @@ class JobFunction(Protocol[P, R_co]):
         func: The function itself.
         parameters: Names of its positional parameters.
         signature: What it takes.
+        positional: How many arguments it takes where all of them are positional.
     """
 
     path: str
     func: Callable[..., Any]
     parameters: tuple[str, ...]
     signature: inspect.Signature
+    positional: range
     __name__: str
     __qualname__: str
 
@@ -302,6 +319,7 @@ def _wrap(func: Callable[..., Any], enqueuer: Enqueuer[Any]) -> Any:
         path=path,
         func=func,
         signature=signature,
+        positional=positional_counts(signature),
         parameters=tuple(name for name, each in signature.parameters.items() if each.kind in kinds),
         prepare=enqueuer.prepare,
         options=enqueuer.options,

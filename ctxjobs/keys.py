@@ -17,9 +17,11 @@ ENVELOPE_FIELD: Final = "ctxjobs"
 #:
 #: - Member: ``<created>:<job id>``, created in microseconds since the epoch, so that members sort by age.
 #:   Score: until when the job is kept, in seconds since the epoch.
-#: - Written by the pipeline that writes the job, and again whenever RQ decides how long the job lives: when
-#:   it ends, is retried, repeated, requeued or deleted. A hint, not a proof: who reads it verifies the job.
-#: - Each write removes the members whose time is over, and lets the key expire with the last of the others.
+#: - Written by the script that writes the job (or in the pipeline that does), and again whenever RQ decides
+#:   how long the job lives: when it ends, is retried, repeated, requeued or deleted. A hint, not a proof: who
+#:   reads it verifies the job.
+#: - The key expires with the last of its members. Those whose time is over are removed by the writes of many
+#:   new jobs, of one in sixteen single ones, and of what RQ does.
 INDEX_PREFIX: Final = "ctxjobs:index:"
 
 #: Hexadecimal digits of a digest: 128 bits.

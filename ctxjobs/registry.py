@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import Signature
@@ -60,12 +60,14 @@ class RegisteredFunction(Protocol):
         func: The function itself.
         parameters: Names of its positional parameters, for messages.
         signature: What it takes.
+        positional: How many arguments it takes where all of them are positional.
     """
 
     path: str
     func: Callable[..., Any]
     parameters: tuple[str, ...]
     signature: Signature
+    positional: range
 
     def prepare(self) -> Any:
         """Capture for one job of it (:class:`ctxjobs.propagation.Prepared`)."""
@@ -122,7 +124,7 @@ class Registry:
 registry = Registry()
 
 
-def choose_app(candidates: Iterable[BoundApp], function: str) -> tuple[BoundApp, Active | None]:
+def choose_app(candidates: Collection[BoundApp], function: str) -> tuple[BoundApp, Active | None]:
     """The app that a job of *function* is for, with its active contexts.
 
     Args:
@@ -132,12 +134,21 @@ def choose_app(candidates: Iterable[BoundApp], function: str) -> tuple[BoundApp,
     Raises:
         UnboundJobError: Contexts of several of them are active.
     """
-    apps = list(candidates)
-    active = [(app, contexts) for app in apps if (contexts := app.host.active()) is not None]
-    if len(active) > 1:
-        ids = " and ".join(app.id for app, _ in active)
-        raise UnboundJobError(function, f"contexts of the apps {ids} are active at once")
-    return active[0] if active else (apps[-1], None)
+    chosen: BoundApp | None = None
+    active: Active | None = None
+    for app in candidates:
+        contexts = app.host.active()
+        if contexts is None:
+            if active is None:
+                chosen = app
+        elif active is None:
+            chosen, active = app, contexts
+        else:
+            ids = " and ".join(app.id for app in candidates if app.host.active() is not None)
+            raise UnboundJobError(function, f"contexts of the apps {ids} are active at once")
+    if chosen is None:
+        raise UnboundJobError(function, "no app is bound in this process")
+    return chosen, active
 
 
 def load_app(spec: str) -> Any:

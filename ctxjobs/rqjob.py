@@ -1,38 +1,30 @@
-"""RQ's Job with an envelope, made and run; and RQ's Queue that makes such jobs.
+"""RQ's Job with an envelope, run; and RQ's Queue that makes such jobs.
 
-The envelope is one more field of RQ's own job hash, written by the command that writes the job; reading it is
-:mod:`ctxjobs.admission`. May import the floors of propagation and RQ's compatibility; knows no worker.
-
-Freeze once: the snapshot is taken in the caller's ``enqueue*`` (``ContextJob.create`` runs there and
-nowhere else; ``Queue._enqueue_job`` runs in the worker, too). A retry, repeat or requeue keeps the
-envelope that the job was born with, byte for byte (Sidekiq shipped that bug: sidekiq#5090).
+How a job is made is :mod:`ctxjobs.making`, how it is verified :mod:`ctxjobs.admission`. May import the floors
+of propagation and of RQ's compatibility; knows no worker.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, cast
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
 
-from blinker import Signal
 from rq.job import Job, Retry
 
 from ctxjobs import codec, rqcompat
-from ctxjobs.admission import CheckedJob, binding_of, field_text
 from ctxjobs.audit import audited, record
-from ctxjobs.envelope import seal
 from ctxjobs.errors import EnvelopeMismatchError, JobDroppedError, JobRefusedError
-from ctxjobs.functions import check_call, check_callback, find_function, import_function
-from ctxjobs.indexing import IndexedJob, index_keys
+from ctxjobs.functions import import_function
 from ctxjobs.inline import InlineQueue
-from ctxjobs.keys import ENVELOPE_FIELD
-from ctxjobs.propagation import Phase, Prepared, prepare_for, run_job
-from ctxjobs.propagators import meta_for
+from ctxjobs.making import MadeJob
+from ctxjobs.propagation import Phase, run_job
 from ctxjobs.references import load
 from ctxjobs.registry import RegisteredFunction, registry
+from ctxjobs.rqcompat import enqueueing
 from ctxjobs.running import Delivery, JobPart
-from ctxjobs.serializer import ContextSerializer, dump_call, load_call
+from ctxjobs.serializer import load_call
 from ctxjobs.snapshot import Snapshot
 
 rqcompat.register_types()
@@ -40,104 +32,15 @@ rqcompat.register_types()
 _log = logging.getLogger("ctxjobs")
 
 
-#: Sent with each job that is made here, when it is written for the first time: it is being enqueued.
-job_sealed: Final = Signal()
-
-
-class ContextJob(CheckedJob, IndexedJob):
+class ContextJob(MadeJob):
     """RQ's Job; runs inside the contexts it was enqueued in, or not at all.
 
     Attributes:
-        prepared: What was captured for a job that was made here; None for one that was read from Redis.
         leaks: What it left behind when it ran, in sentences.
     """
 
-    prepared: Prepared | None = None
     leaks: Sequence[str] = ()
     _part: JobPart = "function"
-
-    # --- made by the caller ---------------------------------------------------------------
-
-    @classmethod
-    def create(  # type: ignore[override]  # RQ's twenty options travel on as they are
-        cls, func: Any, args: Any = None, kwargs: Any = None, **options: Any
-    ) -> ContextJob:
-        """Make a job of *func*, and take its snapshot now.
-
-        Args:
-            func: A function under ``@job``, or its dotted name.
-            args: Its positional arguments, a tuple or list.
-            kwargs: Its keyword arguments.
-            options: As for RQ's ``Job.create``.
-
-        Raises:
-            NotAJobError: *func* is no job function, or a worker could not find a callback.
-            ArgumentsError: *func* does not take these arguments.
-            UnencodableValueError: An argument, or a value that the policy names, does not encode.
-            UnboundJobError, SnapshotTooLargeError, HopLimitError: See :func:`ctxjobs.capture`.
-        """
-        function = find_function(func)
-        check_call(function, args or (), kwargs or {})
-        for name in ("on_success", "on_failure", "on_stopped"):
-            check_callback(name, options.get(name))
-        data = dump_call(function.path, tuple(args or ()), dict(kwargs or {}), function.parameters)
-        codec.encode(options.get("meta"), "meta")
-        # RQ's default description prints every argument into its logs.
-        options["description"] = options.get("description") or function.path
-        job = cast("ContextJob", super().create(function.path, args=args, kwargs=kwargs, **options))
-        rqcompat.set_call(job, function.path, args or (), kwargs or {}, data)
-        job.serializer = ContextSerializer
-        job.prepared = prepared = prepare_for(function)
-        if own_meta := meta_for(prepared.snapshot):
-            job.meta = {**job.meta, **own_meta}
-        if prepared.app.memory is not None:
-            job.connection = prepared.app.memory
-        return job
-
-    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
-        """The fields that RQ writes, with the envelope among them."""
-        fields = super().to_dict(include_meta=include_meta, include_result=include_result)
-        if self.refusal is not None:
-            return fields
-        if self.prepared is not None and self._sealed is None:
-            self._sealed = self._seal(self.prepared, fields)
-            job_sealed.send(self)
-        if self._sealed is not None:
-            fields[ENVELOPE_FIELD] = self._sealed
-        return fields
-
-    def _seal(self, prepared: Prepared, fields: Mapping[str, Any]) -> bytes:
-        return seal(
-            prepared.encoded,
-            app_id=prepared.app.id,
-            function=str(self.func_name),
-            binding=binding_of(self.id, fields, rqcompat.stored_call(self)),
-            keyring=prepared.app.keyring,
-            max_age_s=prepared.max_age_s,
-            due_at=self.due_at,
-            enqueued_at=field_text(fields.get("enqueued_at")),
-        )
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """What this job was enqueued in; None if it is refused or plain."""
-        if self.envelope is not None:
-            return self.envelope.snapshot
-        return self.prepared.snapshot if self.prepared is not None else None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the job was made here, and not read from Redis."""
-        return self.prepared is not None
-
-    @property
-    def index_keys(self) -> Sequence[str]:
-        """The keys of the index that this job has an entry in; a refused or plain job has none."""
-        snapshot = self.snapshot
-        if snapshot is None:
-            return ()
-        app = registry.apps[snapshot.app_id] if self.prepared is None else self.prepared.app
-        return index_keys(app.id, app.settings.index, snapshot)
 
     @property
     def delivery(self) -> Delivery:
@@ -145,8 +48,6 @@ class ContextJob(CheckedJob, IndexedJob):
         first = self.envelope is None or self.envelope.enqueued_at == self._enqueued_at != ""
         function = str(self.func_name)
         return Delivery(function, self.origin, self._part, first, self.retries_left or 0)
-
-    # --- run ------------------------------------------------------------------------------
 
     def perform(self) -> Any:
         """What RQ calls to run this job: the result, or the job's exception."""
@@ -249,25 +150,25 @@ class Queue(InlineQueue):
 
     job_class: type[Job] = ContextJob
 
+    def create_job(self, func: Any, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
+        """As RQ's."""
+        cls: Any = self.job_class
+        if more or not _is_made_here(cls) or not enqueueing.is_plain(options):
+            return super().create_job(func, args, kwargs, *more, **options)
+        return cls.make(self, func, args, kwargs, options)
+
     def schedule_job(self, job: Any, datetime: Any, pipeline: Any = None, unique: bool = False) -> Any:
-        """As RQ's, in one transaction; a job that is due later expires later."""
+        """As RQ's, in one step; a job that is due later expires later."""
         if isinstance(job, ContextJob):
             job.due_at = datetime.timestamp()
-        scheduled = super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
-        return _indexed(scheduled) if unique else scheduled
-
-    def _enqueue_job(
-        self, job: Any, pipeline: Any = None, at_front: bool = False, unique: bool = False
-    ) -> Any:
-        enqueued = super()._enqueue_job(job, pipeline=pipeline, at_front=at_front, unique=unique)
-        return _indexed(enqueued) if unique else enqueued
+        return super().schedule_job(job, datetime, pipeline=pipeline, unique=unique)
 
 
-def _indexed(job: Any) -> Any:
-    """*job*, which a script of RQ's has written, with its entries in the index."""
-    if isinstance(job, ContextJob):
-        job.keep_waiting()
-    return job
+@lru_cache(maxsize=64)
+def _is_made_here(cls: type[Job]) -> bool:
+    """Whether jobs of *cls* are made by nothing but RQ's own ``__init__`` and our ``create``."""
+    make = [getattr(one.create, "__func__", None) for one in (cls, ContextJob)]
+    return issubclass(cls, ContextJob) and cls.__init__ is Job.__init__ and make[0] is make[1]
 
 
 def checked_result(result: Any) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ctxjobs.codec import Primitive, decode, encode
-from ctxjobs.errors import DecodeError, ValueLimitError
+from ctxjobs.errors import DecodeError, UnencodableValueError, ValueLimitError
 
 #: Bytes of one pickle, uncompressed. Redis itself would take 512 MiB; a queue is no file store.
 MAX_BYTES = 16 * 1024 * 1024
@@ -106,12 +106,14 @@ def dump_call(
         UnencodableValueError: A value in an argument has a type that cannot travel.
         ValueLimitError: An argument is nested too deeply, or all take more than :data:`MAX_BYTES`.
     """
-    places = [f"argument {name}" for name in parameters]
-    places += [f"args[{index}]" for index in range(len(places), len(args))]
-    encoded_args = [encode(value, place, references=True) for value, place in zip(args, places, strict=False)]
-    encoded_kwargs = {
-        name: encode(value, f"argument {name}", references=True) for name, value in kwargs.items()
-    }
+    try:
+        encoded_args = [encode(value, "", True) for value in args]
+        encoded_kwargs = {name: encode(value, "", True) for name, value in kwargs.items()}
+    except (UnencodableValueError, ValueLimitError):  # once more, with the names of the places
+        places = [f"argument {name}" for name in parameters]
+        places += [f"args[{index}]" for index in range(len(places), len(args))]
+        encoded_args = [encode(value, place, True) for value, place in zip(args, places, strict=False)]
+        encoded_kwargs = {name: encode(value, f"argument {name}", True) for name, value in kwargs.items()}
     return _dump((function, None, encoded_args, encoded_kwargs), f"the call of {function}")
 
 

@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -78,6 +78,10 @@ class WaitingQueue(Queue):
         """One job after the other, in their order."""
         return [self.enqueue_call(**data._asdict()) for data in job_datas]
 
+    def enqueue_jobs(self, jobs: Iterable[Any], at_front: bool = False) -> list[Any]:
+        """One job after the other, in their order."""
+        return [self.enqueue_job(job, at_front=at_front) for job in list(jobs)]
+
     def _later(self, job: Job, call: Callable[[], Any]) -> Job:
         job.meta = copy.deepcopy(job.meta)  # the arguments are bytes since the job was made; this is not
         self._hold(Push(job, self._app, call))
@@ -98,6 +102,8 @@ def queue_for(app: BoundApp, name: str, options: Mapping[str, Any], connection: 
     """
     after: After = options.get("after", "now")
     if after == "now":
+        if connection is None and app.memory is None:
+            return _queue(name, connection_of(app))
         return Queue(name, connection=connection_of(app) if connection is None else connection)
     if after not in _HOLDERS:
         raise ConfigError("options(after=...)", f"expected 'now', 'commit' or 'response', got {after!r}.")
@@ -107,6 +113,12 @@ def queue_for(app: BoundApp, name: str, options: Mapping[str, Any], connection: 
                 f"options(after={after!r}, {option}=...)", f"do not go together; leave out after or {option}."
             )
     return WaitingQueue(app, _HOLDERS[after](app), name)
+
+
+@lru_cache(maxsize=256)
+def _queue(name: str, connection: Redis) -> Queue:
+    """The queues of connections that live as long as the process; they know nothing of their jobs."""
+    return Queue(name, connection=connection)
 
 
 def push_all(waiting: Sequence[Push]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from ctxjobs.codec import scalars
 from ctxjobs.codec.advice import advice_for
 from ctxjobs.codec.forms import (
+    INT64,
     MAX_DEPTH,
     Part,
     Primitive,
@@ -45,6 +46,8 @@ def encode(value: object, path: str, references: bool = False) -> Primitive:
         ValueLimitError: It has more than :data:`MAX_DEPTH` levels, or contains itself.
     """
     if type(value) is str and value.isascii():  # most values are
+        return value
+    if type(value) is int and -INT64 <= value < INT64:
         return value
     primitive: Primitive = _encode(value, 0, str, path, references)
     return primitive

@@ -31,6 +31,7 @@ from ctxjobs.errors.deployment import (
     EmbeddedRedisError,
     NoInlineRedisError,
     NoRedisServerError,
+    PartlyEnqueuedError,
     RedisUnavailableError,
 )
 from ctxjobs.errors.jobs import (
@@ -113,6 +114,7 @@ __all__ = [
     "NotCapturedFieldError",
     "NotCapturedJSONError",
     "NotCapturedKeyError",
+    "PartlyEnqueuedError",
     "PlainJobError",
     "ProcessDiedError",
     "PropagatorMissingError",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ctxjobs.errors.root import DeploymentError
 
@@ -59,6 +60,29 @@ class RedisUnavailableError(DeploymentError, ConnectionError):
 
     def __post_init__(self) -> None:
         self.reason = self.reason.rstrip(".")  # redis-py ends some of its sentences, and some not
+
+
+@dataclass(eq=False, repr=False)
+class PartlyEnqueuedError(DeploymentError):
+    """Redis has failed while many jobs were enqueued, and after some of them were.
+
+    Attributes:
+        jobs: All of them, in their order.
+        enqueued: How many of them are enqueued for sure, from the first on.
+        reason: What Redis or the connection said.
+    """
+
+    jobs: Sequence[Any]
+    enqueued: int
+    reason: str
+    template: ClassVar[str] = (
+        "{enqueued} of {total} jobs are enqueued, then Redis failed: {reason}. Once it answers, enqueue the "
+        "others with Queue.enqueue_jobs(error.jobs[error.enqueued:]): each of them once, also where only the "
+        "answer was lost."
+    )
+
+    def __str__(self) -> str:
+        return self.template.format(enqueued=self.enqueued, total=len(self.jobs), reason=self.reason)
 
 
 @dataclass(eq=False, repr=False)

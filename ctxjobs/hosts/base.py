@@ -12,12 +12,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import msgspec
+
 from ctxjobs.hosts.misses import Misses
 from ctxjobs.snapshot import RequestData, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(msgspec.Struct, frozen=True):
     """The contexts of one app that are active now.
 
     Attributes:

@@ -7,15 +7,16 @@ keep. May import all of these; knows no RQ.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar, Token
+
+import msgspec
 
 from ctxjobs.errors import HopLimitError, UnboundJobError
 from ctxjobs.hosts import Active
 from ctxjobs.hosts.environ import content_type, left_out_parts, request_id
 from ctxjobs.hosts.misses import BODY_PARTS, bounded
+from ctxjobs.indexkeys import index_keys
 from ctxjobs.override import Override
 from ctxjobs.policy import LOCAL, Capture, CaptureChoice, derived
 from ctxjobs.propagation.fitting import encode_fitting
@@ -23,13 +24,12 @@ from ctxjobs.propagation.overriding import overridden
 from ctxjobs.propagation.taking import Leaving, take_environ, take_values
 from ctxjobs.propagators import checked, take_propagated
 from ctxjobs.registry import BoundApp, RegisteredFunction, choose_app, registry
-from ctxjobs.running import cv_job
+from ctxjobs.running import RunningJob, cv_job
 from ctxjobs.snapshot import Lineage, RequestData, Snapshot
 from ctxjobs.triggers import Trigger, declared_trigger
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A snapshot that is ready to be sealed into envelopes.
 
     Attributes:
@@ -37,12 +37,14 @@ class Prepared:
         snapshot: What was captured.
         encoded: The same, as bytes.
         max_age_s: Seconds after which a job that is due is too old; None means never.
+        index_keys: The keys of the index that its jobs have an entry in.
     """
 
     app: BoundApp
     snapshot: Snapshot
     encoded: bytes
     max_age_s: float | None
+    index_keys: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"Prepared({self.snapshot!r}, {len(self.encoded)} bytes, max_age_s={self.max_age_s})"
@@ -51,14 +53,20 @@ class Prepared:
 cv_prepared: ContextVar[Prepared | None] = ContextVar("ctxjobs.prepared")
 
 
-@contextmanager
-def prepared_with(prepared: Prepared) -> Iterator[None]:
+class prepared_with:  # noqa: N801 - a context manager, as those of contextlib; a generator takes five times as long
     """Jobs that are made inside this block get *prepared*, instead of a snapshot of their own."""
-    token = cv_prepared.set(prepared)
-    try:
-        yield
-    finally:
-        cv_prepared.reset(token)
+
+    __slots__ = ("_prepared", "_token")
+    _token: Token[Prepared | None]
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+
+    def __enter__(self) -> None:
+        self._token = cv_prepared.set(self._prepared)
+
+    def __exit__(self, *_: object) -> None:
+        cv_prepared.reset(self._token)
 
 
 def prepare_for(function: RegisteredFunction) -> Prepared:
@@ -114,16 +122,21 @@ def prepare(
     chosen = derived(policy, app.capture)
     snapshot = overridden(_take(app, active, chosen), app, chosen, context)
     max_age_s = chosen.max_age_s if chosen.max_age_s is not None else app.settings.max_age_s
-    return Prepared(app, *encode_fitting(snapshot, chosen, app.settings.snapshot_limit_bytes), max_age_s)
+    snapshot, encoded = encode_fitting(snapshot, chosen, app.settings.snapshot_limit_bytes)
+    return Prepared(app, snapshot, encoded, max_age_s, index_keys(app.id, app.settings.index, snapshot))
 
 
 def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
-    lineage, trigger = _lineage(app, active, policy), _trigger(active)
-    taken = take_propagated(app.host, active, policy, trigger, _given(app))
+    job = cv_job.get(None)
+    given = None if job is None else job.snapshot
+    lineage, trigger = _lineage(app, active, policy, job), "job" if job is not None else _trigger(active)
+    # Another app's users are others.
+    own = given if given is not None and given.app_id == app.id else None
+    taken = take_propagated(app.host, active, policy, trigger, own)
+    # What is not to be shown: by the policy, or because it is hidden in the job that enqueues this one.
+    hidden = policy.hidden if given is None else tuple(dict.fromkeys((*policy.hidden, *given.hidden)))
     if active is None:
-        return Snapshot(
-            app.id, trigger=trigger, lineage=lineage, cleared=tuple(taken.cleared), hidden=_hidden(policy)
-        )
+        return Snapshot(app.id, trigger=trigger, lineage=lineage, cleared=tuple(taken.cleared), hidden=hidden)
     leaving = Leaving()
     misses = app.host.read_misses(active)
     if misses is not None:
@@ -137,13 +150,13 @@ def _take(app: BoundApp, active: Active | None, policy: Capture) -> Snapshot:
         request=request,
         session=None
         if session is None
-        else take_values(session, policy.plans.session, leaving, "session[{!r}]"),
+        else session and take_values(session, policy.plans.session, leaving, "session[{!r}]"),
         g=take_values(app.host.read_g(active), policy.plans.g, leaving, "g.{}"),
         propagators=checked(taken.values, leaving.reasons),
         cleared=tuple(taken.cleared),
         skipped=leaving.reasons,
         left_out=bounded(leaving.names),  # which the lines above have filled
-        hidden=_hidden(policy),
+        hidden=hidden,
     )
     if misses is not None:
         misses.note_taken(snapshot)
@@ -178,16 +191,7 @@ def _take_body(app: BoundApp, active: Active, policy: Capture, leaving: Leaving)
     return body
 
 
-def _hidden(policy: Capture) -> tuple[str, ...]:
-    """What is not to be shown: by the policy, or because it is hidden in the job that enqueues this one."""
-    job = cv_job.get(None)
-    if job is None or job.snapshot is None or not job.snapshot.hidden:
-        return policy.hidden
-    return tuple(dict.fromkeys((*policy.hidden, *job.snapshot.hidden)))
-
-
-def _lineage(app: BoundApp, active: Active | None, policy: Capture) -> Lineage:
-    job = cv_job.get(None)
+def _lineage(app: BoundApp, active: Active | None, policy: Capture, job: RunningJob | None) -> Lineage:
     if job is None or job.snapshot is None:
         environ = None if active is None else app.host.read_environ(active)
         local = policy.plans.environ.headers.local
@@ -198,16 +202,7 @@ def _lineage(app: BoundApp, active: Active | None, policy: Capture) -> Lineage:
     return lineage
 
 
-def _given(app: BoundApp) -> Snapshot | None:
-    """What the job that runs now was given, if it is one of *app*: another app's users are others."""
-    job = cv_job.get(None)
-    given = None if job is None else job.snapshot
-    return given if given is not None and given.app_id == app.id else None
-
-
 def _trigger(active: Active | None) -> Trigger:
-    if cv_job.get(None) is not None:
-        return "job"
     if (declared := declared_trigger()) is not None:
         return declared
     if active is not None and active.request_context is not None:

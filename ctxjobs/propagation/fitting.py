@@ -6,7 +6,7 @@ and the codec; reads no context.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from ctxjobs import codec
 from ctxjobs.errors import SnapshotTooLargeError, ValueLimitError

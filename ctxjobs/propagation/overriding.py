@@ -7,8 +7,9 @@ values; knows no RQ.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive

@@ -50,12 +50,16 @@ def take_values(values: Mapping[str, Any], plan: Plan, leaving: Leaving, show: s
     taken: dict[str, Primitive] = {}
     left: list[Any] = []
     limited, references = plan.is_limited, plan.kind == "g"
+    local, takes = plan.local, plan.takes
     for name, value in values.items():
-        if name in plan.local:
+        if name in local:
             leaving.reasons[plan.path(name)] = LOCAL
             continue
-        if not plan.takes(name, value):
+        if not takes(name, value):
             left.append(name)
+            continue
+        if type(value) is str and value.isascii() and not limited:  # most are, and stand for themselves
+            taken[name] = value
             continue
         try:
             primitive = codec.encode(value, "", references)
@@ -66,7 +70,8 @@ def take_values(values: Mapping[str, Any], plan: Plan, leaving: Leaving, show: s
             # The path goes through the keys of dicts, which are a part of the value.
             exc.path = show.format(name) + ("" if name in plan.hidden else exc.path)
             settle(exc, name, plan, leaving, taken)
-    leaving.names.setdefault(plan.kind, []).extend(left)
+    if left:
+        leaving.names.setdefault(plan.kind, []).extend(left)
     return taken
 
 
@@ -104,8 +109,8 @@ def take_environ(environ: Mapping[str, Any], plan: EnvironPlan, leaving: Leaving
         _apply_rules(environ, plan, taken, left)
         left = _without_local(plan.headers, left, leaving)
         _apply_limits(plan, taken, leaving)
-    for name, reason in drop_unsafe(taken).items():
-        leaving.reasons[plan.headers.path(name)] = reason
+    if reasons := drop_unsafe(taken):
+        leaving.reasons.update({plan.headers.path(name): reason for name, reason in reasons.items()})
     if left:
         leaving.names.setdefault("headers", []).extend([key.removeprefix("HTTP_") for key in left])
     return taken

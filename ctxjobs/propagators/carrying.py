@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
+
+import msgspec
 
 from ctxjobs import codec
 from ctxjobs.codec import Primitive
@@ -29,8 +30,7 @@ from ctxjobs.triggers import Trigger, TriggerRule
 _log = logging.getLogger("ctxjobs")
 
 
-@dataclass(frozen=True, slots=True)
-class Propagated:
+class Propagated(msgspec.Struct, frozen=True):
     """What propagators took.
 
     Attributes:
@@ -38,8 +38,11 @@ class Propagated:
         cleared: Names of those of which the job runs without state.
     """
 
-    values: dict[str, Primitive] = field(default_factory=dict, repr=False)
-    cleared: list[str] = field(default_factory=list)
+    values: dict[str, Primitive] = msgspec.field(default_factory=dict)
+    cleared: list[str] = msgspec.field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"Propagated({', '.join(self.values)}; cleared={self.cleared})"
 
     def hand_on(self, name: str, given: Snapshot) -> None:
         """Take what a job was *given* itself, byte for byte."""

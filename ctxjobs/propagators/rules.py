@@ -28,8 +28,9 @@ def chosen(host: Host, policy: Capture, trigger: Trigger) -> Iterator[tuple[Prop
             cleared.
     """
     registered = registered_propagators()
-    for name in (name for name in policy.triggers if name not in registered):
-        raise _unusable("triggers", name, "is not registered", registered)
+    if policy.triggers:
+        for name in (name for name in policy.triggers if name not in registered):
+            raise _unusable("triggers", name, "is not registered", registered)
     named = isinstance(policy.propagators, tuple)
     for name in registered if policy.propagators == "auto" else _listed(host, policy, registered):
         propagator = registered[name]

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any, overload
 
 from ctxjobs.functions import find_function
+from ctxjobs.making import job_sealed
 from ctxjobs.registry import RegisteredFunction
-from ctxjobs.rqjob import ContextJob, job_sealed
+from ctxjobs.rqjob import ContextJob
 
 
 class EnqueuedJobs(Sequence[ContextJob]):

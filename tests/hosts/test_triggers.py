@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import flask
@@ -12,6 +12,7 @@ import flask_babel
 import flask_login
 import pytest
 import structlog
+from msgspec.structs import replace
 from support.both_hosts import Web
 from support.site import Site, of_user
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.values import json_shaped
 
 from ctxjobs.envelope import CLOCK_LEEWAY_S, Binding, Envelope, Keyring, digest, seal, unseal
@@ -63,9 +63,17 @@ def test_an_envelope_comes_back() -> None:
 # --- Belongs to one job ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("keys", [["k"], ["new", "old"], [b"\0" * 64], ["ä" * 100]], ids=repr)
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 5000])
+def test_a_signature_is_that_of_itsdangerous(keys: list[str | bytes], size: int) -> None:
+    """The short way of signing writes what itsdangerous' signer writes."""
+    ring = Keyring(keys)
+    assert ring.sign(b"m" * size) == ring._signer.sign(b"m" * size)
+
+
 def test_every_field_of_a_binding_is_tried() -> None:
     """The list below names each field."""
-    assert list(CHANGED) == list(Binding.__dataclass_fields__)
+    assert list(CHANGED) == list(Binding.__struct_fields__)
 
 
 @pytest.mark.parametrize("name", CHANGED)
