@@ -15,9 +15,10 @@ from rq.job import Job
 from ctxjobs import rqcompat
 from ctxjobs.envelope import NO_DIGEST, Binding, Envelope, digest, unseal
 from ctxjobs.errors import DecodeError, EnvelopeMismatchError, JobRefusedError, PlainJobError
-from ctxjobs.keys import ENVELOPE_FIELD
+from ctxjobs.keys import ENVELOPE_FIELD, OWN_FIELDS
 from ctxjobs.references import Noting
 from ctxjobs.registry import registry
+from ctxjobs.rqcompat import reading
 from ctxjobs.serializer import ContextSerializer, bounded_inflate, load_call
 
 
@@ -73,8 +74,9 @@ class CheckedJob(Job):
         raise _without_envelope(self.id)
 
     def _restore_checked(self, fields: dict[str, bytes]) -> None:
-        super().restore(fields)
-        rqcompat.check_fields(self)
+        if not reading.restore(self, fields, OWN_FIELDS):
+            super().restore(fields)
+            rqcompat.check_fields(self)
 
     def _restore_refused(self, fields: Mapping[str, bytes], refusal: JobRefusedError) -> None:
         self.serializer = ContextSerializer

@@ -12,6 +12,13 @@ from typing import Final
 #: command that writes the job; kept by every RQ write (RQ merges fields); lives as long as the job.
 ENVELOPE_FIELD: Final = "ctxjobs"
 
+#: Field of RQ's job hash: how often the job went back to its queue because its process was gone. Written by
+#: the worker's scripts; removed when the job ends.
+REDELIVERED_FIELD: Final = "ctxjobs_redelivered"
+
+#: What in RQ's job hash is ours.
+OWN_FIELDS: Final = frozenset({ENVELOPE_FIELD, REDELIVERED_FIELD})
+
 #: Sorted sets ``ctxjobs:index:<app id>:<kind>:<digest>``: the jobs of one request, tenant or user, and (kind
 #: ``root``) those that descend from one job.
 #:

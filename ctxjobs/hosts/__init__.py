@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -79,7 +80,12 @@ def active_hosts() -> Iterator[tuple[Host, Active]]:
 
 def context_vars() -> tuple[ContextVar[Any], ...]:
     """The variables that hold contexts, of every framework that is loaded."""
-    each = (variable for adapter in _loaded() for variable in adapter.context_vars())
+    return _variables_of(tuple(_loaded()))
+
+
+@lru_cache(maxsize=16)
+def _variables_of(adapters: tuple[type[Host], ...]) -> tuple[ContextVar[Any], ...]:
+    each = (variable for adapter in adapters for variable in adapter.context_vars())
     return tuple(dict.fromkeys(each))  # adapters of one framework share them
 
 
@@ -87,6 +93,11 @@ def _loaded() -> Iterator[Any]:
     yield from _registered
     for framework, module, name in _ADAPTERS:
         if framework in sys.modules:
-            adapter = getattr(import_module(module), name)
+            adapter = _adapter(module, name)
             if adapter not in _registered:
                 yield adapter
+
+
+@cache
+def _adapter(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)

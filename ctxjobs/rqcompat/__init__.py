@@ -42,6 +42,12 @@ NEUTRAL_FIELDS: Final = frozenset(
         "allow_dependency_failures", "enqueue_at_front",
     }
 )  # fmt: skip
+_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        *NEUTRAL_FIELDS, "data", "success_callback_name", "failure_callback_name", "stopped_callback_name"
+    )
+}  # fmt: skip
 #: Longest duration that a job may name: about 68 years. RQ ends its worker over a longer one.
 MAX_DURATION_S: Final = 2**31 - 1
 
@@ -58,12 +64,17 @@ def register_types() -> None:
 
 def job_fields(raw: dict[Any, Any]) -> dict[str, bytes]:
     """A job hash as Redis returned it, with text as keys; without a traceback that would inflate to GiB."""
-    fields = {key.decode(errors="replace") if isinstance(key, bytes) else key: raw[key] for key in raw}
-    try:
-        bounded_inflate(fields.get("exc_info", b""))
-    except DecodeError:
-        del fields["exc_info"]
+    fields = {_NAMES.get(key) or _text(key): value for key, value in raw.items()}
+    if traceback := fields.get("exc_info"):
+        try:
+            bounded_inflate(traceback)
+        except DecodeError:
+            del fields["exc_info"]
     return fields
+
+
+def _text(key: Any) -> str:
+    return key.decode(errors="replace") if isinstance(key, bytes) else key
 
 
 @contextmanager

@@ -57,13 +57,20 @@ def is_plain(options: Mapping[str, Any]) -> bool:
     return True
 
 
+def blank_state(connection: Any) -> dict[str, Any]:
+    """The attributes of a job that RQ has just made."""
+    state = _BLANK.copy()
+    for name, kind in _CONTAINERS.items():
+        state[name] = kind()
+    state["connection"], state["created_at"] = connection, _now()
+    return state
+
+
 def new_job(cls: type[_J], queue: Queue, options: Mapping[str, Any]) -> _J:
     """What ``Queue.create_job`` makes, but for the call, with options that are :func:`is_plain`."""
     job = cls.__new__(cls)
-    state = job.__dict__ = _BLANK.copy()
-    for name, kind in _CONTAINERS.items():
-        state[name] = kind()
-    state["connection"], state["origin"], state["created_at"] = queue.connection, queue.name, _now()
+    state = job.__dict__ = blank_state(queue.connection)
+    state["origin"] = queue.name
     state["timeout"], state["_status"], state["_id"] = queue._default_timeout, JobStatus.QUEUED, None
     for name, value in options.items():
         if value is not None and name != "job_id":
@@ -91,7 +98,7 @@ def plain_fields(job: Job) -> tuple[list[Any], bytes, str, str] | None:
     if _rest(state) != _BLANK_REST or not _KNOWS_FIELDS:
         return None
     data, at = state["_data"], state["enqueued_at"]
-    created_at, enqueued_at = _utc_text(state["created_at"]), "" if at is None else _utc_text(at)
+    created_at, enqueued_at = utc_text(state["created_at"]), "" if at is None else utc_text(at)
     fields = ["created_at", created_at, "status", state["_status"], "data"]
     fields.append(data if len(data) < _WORTH_DEFLATING_BYTES else zlib.compress(data))
     for name in ("description", "origin", "timeout", "result_ttl", "failure_ttl", "ttl", "group_id"):
@@ -105,7 +112,7 @@ def plain_fields(job: Job) -> tuple[list[Any], bytes, str, str] | None:
     return fields, data, created_at, enqueued_at
 
 
-def _utc_text(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
     """As RQ's ``utcformat``. A second's text is kept until the next one: most of it is always the same."""
     global _second
     second = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)

@@ -19,10 +19,11 @@ from rq.defaults import DEFAULT_FAILURE_TTL, UNSERIALIZABLE_RETURN_VALUE_PAYLOAD
 from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.results import Result
-from rq.utils import utcformat
 from rq.worker import BaseWorker
 
 from ctxjobs.rqcompat import execute, running
+from ctxjobs.rqcompat.enqueueing import utc_text
+from ctxjobs.rqcompat.reading import empty_job
 
 #: What RQ's loop calls on its way through one job, and ours does not: where one of these is not RQ's own any
 #: more, somebody has given it a meaning, and RQ's loop has to run.
@@ -127,8 +128,7 @@ def read_job(
     Raises:
         Exception: Whatever RQ says of fields that it cannot read.
     """
-    job = job_class(connection=connection, serializer=serializer)
-    job._id = job_id  # what is in a queue need not be an id that RQ would make
+    job = empty_job(job_class, job_id, connection, serializer)
     job.restore(fields)
     return job
 
@@ -272,9 +272,9 @@ def _ran_s(job: Job) -> float:
 def _fields(job: Job) -> tuple[Any, ...]:
     return (
         "status", job._status.value,
-        "started_at", utcformat(job.started_at),  # type: ignore[arg-type]  # it has begun
-        "ended_at", utcformat(job.ended_at),  # type: ignore[arg-type]  # it has ended
-        "last_heartbeat", utcformat(job.last_heartbeat),  # type: ignore[arg-type]  # as above
+        "started_at", utc_text(job.started_at),  # type: ignore[arg-type]  # it has begun
+        "ended_at", utc_text(job.ended_at),  # type: ignore[arg-type]  # it has ended
+        "last_heartbeat", utc_text(job.last_heartbeat),  # type: ignore[arg-type]  # as above
         "worker_name", job.worker_name,
     )  # fmt: skip
 

@@ -90,13 +90,13 @@ def test_times_are_written_as_rq_writes_them(at: timedelta) -> None:
     """Whether or not the second before was written last."""
     moment = datetime(2026, 2, 28, 23, 59, 59, 999_999, timezone.utc)
     for one in (moment, moment + at, moment.replace(microsecond=0), moment + at):
-        assert enqueueing._utc_text(one) == utcformat(one)
+        assert enqueueing.utc_text(one) == utcformat(one)
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 1, 1)))
 def test_any_time(moment: datetime) -> None:
     """Also those without a time zone."""
-    assert enqueueing._utc_text(moment) == utcformat(moment)
+    assert enqueueing.utc_text(moment) == utcformat(moment)
 
 
 def test_ids_are_random_uuids() -> None:
