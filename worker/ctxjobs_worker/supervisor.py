@@ -206,6 +206,7 @@ class Supervisor:
         slot, pid = message["slot"], message["pid"]
         token, remains = self._forking.pop(slot)
         identity = Identity(child_name(pid, token), token, self._options.queues)
+        self._slots[slot].take_over(pid)  # it may not have come to that yet, and a stop must reach it
         self._children[slot] = Watched(self._slots[slot], pid, generation, identity, remains=remains)
         self._happen(lifecycle.Forked(slot))
 
