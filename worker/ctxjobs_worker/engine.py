@@ -28,7 +28,7 @@ from ctxjobs_worker.pace import Pace
 from ctxjobs_worker.perform import Outcome, StopNow
 from ctxjobs_worker.settling import Settler
 from ctxjobs_worker.slots import Slot
-from ctxjobs_worker.waiting import WAIT_S, Waiter
+from ctxjobs_worker.waiting import LAST_LOOK_S, WAIT_S, Waiter
 
 _log = logging.getLogger("ctxjobs.worker")
 
@@ -352,7 +352,7 @@ class Engine:
 
     def _release(self, how: str) -> None:
         now = Now.read()
-        request = (self._identity.worker, how, "", self._identity.queues, *now, 0)
+        request = (self._identity.worker, how, "", self._identity.queues, *now, 0, LAST_LOOK_S)
         try:
             interruptions = self._waiter.interruptions()
             self._link.drop()  # whatever was under way on it

@@ -22,6 +22,7 @@ from ctxjobs_worker.beats import INTERVAL_S, beat
 from ctxjobs_worker.cycle import LEASE_S, Identity, Now, Script
 from ctxjobs_worker.link import Link
 from ctxjobs_worker.slots import seq_and_index
+from ctxjobs_worker.waiting import LAST_LOOK_S
 
 _log = logging.getLogger("ctxjobs.worker")
 
@@ -107,7 +108,7 @@ class Upkeep:
             RedisError: Redis does not answer.
         """
         execution_id = identity.execution_id(*seq_and_index(running)) if running else ""
-        request = (identity.worker, how, execution_id, identity.queues, *Now.read(), LEASE_S)
+        request = (identity.worker, how, execution_id, identity.queues, *Now.read(), LEASE_S, LAST_LOOK_S)
         answer = _RELEASE.ask(self._link, request)
         return Running(*(part.decode() for part in answer)) if answer else None
 

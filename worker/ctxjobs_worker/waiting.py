@@ -19,8 +19,10 @@ from ctxjobs.keys import taking_key
 from ctxjobs_worker.link import Link
 
 #: How long Redis lets one BLMOVE wait, in seconds. It also bounds for how long one of a worker that is gone
-#: may still be carried out; the script ``release.lua`` counts on that.
+#: may still be carried out.
 WAIT_S: Final = 5.0
+#: When a worker that is gone is looked at once more, in seconds: later than any BLMOVE of its is carried out.
+LAST_LOOK_S: Final = 15
 #: How much later its answer may come before the connection counts as lost.
 _GRACE_S: Final = 5.0
 

@@ -244,7 +244,7 @@ local function take_in_turn()
 end
 
 if take > 0 then
-  call('ZADD', 'ctxjobs:workers', now_s + 90, worker)
+  call('ZADD', 'ctxjobs:workers', now_s + lease_s, worker)
   if call('EXISTS', 'rq:suspended') == 1 then
     flags = flags + 2
     empty_taking(worker, queues)

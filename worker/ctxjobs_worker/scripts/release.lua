@@ -11,6 +11,7 @@
 --   4 queues       names of its queues; for 'expire' those that it has recorded
 --   5 now          as RQ writes it into hashes      6 now_float  in seconds since the epoch, as text
 --   7 lease_s      how long the running job counts as alive
+--   8 last_look_s  when a worker that is gone is looked at once more
 --
 -- Answers with an array: job id and queue of the running job, if it counts as started now; else empty.
 --
@@ -18,11 +19,8 @@
 -- So the worker stays in ctxjobs:workers a little longer, and is looked at once more ('expire').
 
 local worker, how, running, queues = request[1], request[2], request[3], request[4]
-local now_text, now_float, lease_s = request[5], request[6], request[7]
+local now_text, now_float, lease_s, last_look_s = request[5], request[6], request[7], request[8]
 local leases, worker_key = 'ctxjobs:leases:' .. worker, 'rq:worker:' .. worker
-
--- Longer than any BLMOVE of a worker waits.
-local LAST_LOOK_S = 15
 
 if how == 'expire' then
   local alive_until = tonumber(call('ZSCORE', 'ctxjobs:workers', worker) or 0)
@@ -69,7 +67,7 @@ if how == 'leave' or how == 'expire' then
   call('DEL', 'ctxjobs:worker:' .. worker, leases)
   call('ZREM', 'ctxjobs:workers', worker)
 else
-  call('ZADD', 'ctxjobs:workers', now_s + LAST_LOOK_S, worker)
+  call('ZADD', 'ctxjobs:workers', now_s + last_look_s, worker)
 end
 if how ~= 'leave' then
   call('SREM', 'rq:workers', worker_key)
