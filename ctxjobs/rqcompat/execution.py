@@ -7,8 +7,9 @@ this package. May import rq; knows no script and no connection.
 from __future__ import annotations
 
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -263,6 +264,19 @@ def failure(job: Job, execution_id: str, began: str, exc_string: str) -> Ending 
     score = ttl if ttl >= 0 else str(ttl)
     has_dependencies = bool(job._dependency_ids)
     return Ending(_fields(job), result, ttl, job.failure_ttl, score, has_dependencies, _ran_s(job))
+
+
+def retell(job: Job, ending: Ending) -> str:
+    """Let *job* know what it has returned in another process, as *ending* tells it.
+
+    Returns:
+        The traceback of what it raised there; empty if it has not.
+    """
+    told = dict(zip(ending.result[::2], ending.result[1::2], strict=True))
+    if returned := told.get("return_value"):
+        with suppress(Exception):  # what does not read has no value, as for whoever asks RQ for it
+            job._result = job.serializer.loads(b64decode(returned))
+    return zlib.decompress(b64decode(told["exc_string"])).decode() if "exc_string" in told else ""
 
 
 def _ran_s(job: Job) -> float:

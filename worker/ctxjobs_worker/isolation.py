@@ -29,6 +29,7 @@ from rq.utils import now
 
 from ctxjobs.propagators import after_fork, flush_propagators
 from ctxjobs.registry import registry
+from ctxjobs.rqcompat import execution
 from ctxjobs.rqcompat.execution import Ending
 from ctxjobs_worker.cycle import Taken
 from ctxjobs_worker.engine import Performs
@@ -83,13 +84,20 @@ class IsolatedPerformer:
         """Run *job*; see :meth:`Performer.perform`."""
         told = _in_fork(partial(self._perform_there, taken, job, began), self.slot)
         if isinstance(told, Told):
-            job.started_at, job.ended_at = told.started_at, told.ended_at
-            outcome = Outcome(taken, job, told.how, began or "", ending=told.ending)
-            outcome.is_told, outcome.is_settled = True, told.ending is None
-            return outcome
+            return self._outcome(taken, job, began, told)
         self._look_after(taken, told)
         outcome = Outcome(taken, job, "killed", began or "")
         outcome.is_told = outcome.is_settled = True
+        return outcome
+
+    def _outcome(self, taken: Taken, job: Job, began: str | None, told: Told) -> Outcome:
+        """As if the job had run here: RQ's own code may have to write it."""
+        execution.begin(job, self.worker.name, told.started_at)
+        execution.end(job, told.ended_at, succeeded=told.how == "succeeded")
+        outcome = Outcome(taken, job, told.how, began or "", ending=told.ending)
+        outcome.is_told, outcome.is_settled = True, told.ending is None
+        if told.ending is not None:
+            outcome.exc_string = execution.retell(job, told.ending)
         return outcome
 
     def _perform_there(self, taken: Taken, job: Job, began: str | None) -> Told:
