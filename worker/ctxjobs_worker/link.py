@@ -10,12 +10,14 @@ import random
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import ClusterDownError, ReadOnlyError, ResponseError
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 #: Pause after a Redis that did not answer: doubles with each failure in a row, and a random half comes off,
 #: so that a fleet does not come back at once.
 FIRST_PAUSE_S: Final = 0.1
 LAST_PAUSE_S: Final = 10.0
+#: How Redis begins when it refuses whatever is to be written, or asked, and redis-py has no class for it.
+_PASSING: Final = ("MISCONF", "NOREPLICAS", "BUSY ", "MASTERDOWN", "TRYAGAIN")
 
 
 class Link:
@@ -105,3 +107,10 @@ def is_refusal(exc: BaseException) -> bool:
     A replica says that it is read-only when it was the master until now: a new connection finds the new one.
     """
     return isinstance(exc, ResponseError) and not isinstance(exc, ReadOnlyError | ClusterDownError)
+
+
+def may_pass(exc: ResponseError) -> bool:
+    """Whether Redis refuses everything for a while, and not this alone."""
+    if isinstance(exc, OutOfMemoryError | ReadOnlyError | ClusterDownError):
+        return True
+    return any(code in str(exc) for code in _PASSING)

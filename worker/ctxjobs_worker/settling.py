@@ -1,9 +1,9 @@
 """The slow path: outcomes that RQ's own code brings to Redis, because more depends on them than one job.
 
 Dependents, retries, repeats, results that are not kept, webhooks, jobs that were stopped or killed. RQ's
-handlers write all they have to say in one transaction; this file sees to it that it is written once, also if
-Redis goes away in the middle of it. May import rq and the outcomes; the worker whose handlers they are is
-given.
+handlers write all they have to say in one transaction; this file sees to it that it is written, also if Redis
+goes away in the middle of it, and :mod:`ctxjobs_worker.once` that it is not written twice. May import rq and
+the outcomes; the worker whose handlers they are is given.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError, WatchError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 
+from ctxjobs_worker.link import may_pass
+from ctxjobs_worker.once import Once, WrittenError
 from ctxjobs_worker.perform import Outcome
 
 _log = logging.getLogger("ctxjobs.worker")
 
-#: How often a refusal of Redis is taken for one that may pass, before the outcome is left to RQ's own
+#: How often Redis may refuse an outcome, for another reason than its own state, before it is left to RQ's own
 #: clean-up.
 _REFUSALS: Final = 5
 
@@ -62,8 +64,12 @@ class Settler:
             first = False
             try:
                 self._write(outcome, queue)
+            except WrittenError:
+                break  # and the answer got lost
+            except WatchError:
+                continue  # somebody has changed the job, or the connection was lost
             except ResponseError as exc:
-                refusals += 1
+                refusals += not may_pass(exc)
                 if refusals >= _REFUSALS:
                     _log.error("job %s: its outcome cannot be written: %s", outcome.job.id, exc)
                     break
@@ -79,12 +85,19 @@ class Settler:
         job = copy.copy(outcome.job)  # RQ's handlers count down on it; the next attempt begins anew
         worker, registry = self._worker, queue.started_job_registry
         worker.execution = execution = self._execution(outcome, job)
-        if outcome.how == "succeeded":
-            worker.handle_job_success(job, queue, registry)
-        elif outcome.how == "retried":
-            worker.handle_job_retry(job, queue, outcome.value, registry, execution)
-        else:
-            worker.handle_job_failure(job, queue, registry, outcome.exc_string)
+        client = worker.connection
+        worker.connection = once = Once(client, job.key, lambda: self._is_held(execution.id))
+        try:
+            if outcome.how == "succeeded":
+                worker.handle_job_success(job, queue, registry)
+            elif outcome.how == "retried":
+                worker.handle_job_retry(job, queue, outcome.value, registry, execution)
+            else:
+                worker.handle_job_failure(job, queue, registry, outcome.exc_string)
+        finally:
+            worker.connection = client
+        if once.error is not None and not once.is_written:
+            raise once.error  # RQ has logged it, and gone on
 
     def _execution(self, outcome: Outcome, job: Job) -> Execution:
         execution = Execution(
