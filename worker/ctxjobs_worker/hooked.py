@@ -8,6 +8,7 @@ it; the engine brings that to Redis as ever. May import rq's worker and the outc
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class TellsOutcomes(rq.worker.Worker):
     """RQ's worker, whose handlers tell an outcome while one is asked for, and are RQ's otherwise."""
 
     _told: Outcome | None = None
+    _has_told = False
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """As RQ's; the cycle has written it."""
@@ -46,6 +48,7 @@ class TellsOutcomes(rq.worker.Worker):
         if self._told is None:
             super().handle_job_success(job, queue, started_job_registry)
         else:
+            self._has_told = True
             self._told.how, self._told.value = "succeeded", execution.result_of(job)
 
     def handle_job_retry(
@@ -55,6 +58,7 @@ class TellsOutcomes(rq.worker.Worker):
         if self._told is None:
             super().handle_job_retry(job, queue, retry, started_job_registry, execution)
         else:
+            self._has_told = True
             self._told.how, self._told.value = "retried", retry
 
     def handle_job_failure(
@@ -67,16 +71,34 @@ class TellsOutcomes(rq.worker.Worker):
         raised = sys.exc_info()[1]
         if isinstance(raised, StopNow):
             raise raised
+        self._has_told = True
         self._told.how = "killed" if isinstance(raised, JobKilled) else "failed"
         self._told.exc_string = exc_string
 
     def told(self, outcome: Outcome, perform: Callable[[], Any]) -> None:
-        """Call *perform*, and let the handlers tell *outcome*."""
-        self._told = outcome
+        """Call *perform*, and let the handlers tell *outcome*; where they do not, the job has failed."""
+        self._told, self._has_told = outcome, False
+        why = "What is around perform_job returned without a word about what became of the job."
         try:
             perform()
+        except StopNow:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - in RQ's horse it would end that process, and fail the job
+            why = traceback.format_exc()
+            self.log.error("job %s: what is around perform_job raised %r", outcome.job.id, exc)
+            if not self._has_told:
+                outcome.how = "killed" if isinstance(exc, JobKilled) else "failed"
         finally:
             self._told = None
+        if not self._has_told:
+            _fail(outcome, why, self.name)
+
+
+def _fail(outcome: Outcome, why: str, worker_name: str) -> None:
+    outcome.exc_string = why
+    if outcome.job.started_at is None:
+        execution.begin(outcome.job, worker_name, now())
+    execution.end(outcome.job, now(), succeeded=False)
 
 
 @dataclass(frozen=True, slots=True)
