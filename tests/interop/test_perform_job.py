@@ -1,4 +1,4 @@
-"""What somebody has put around RQ's ``perform_job``, as Sentry and Datadog do, and what becomes of the job."""
+"""What somebody has put around RQ's ``perform_job``, as Sentry does, and what becomes of the job."""
 
 from __future__ import annotations
 
