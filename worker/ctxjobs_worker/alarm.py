@@ -120,7 +120,8 @@ class AlarmPenalty(BaseDeathPenalty):
         self._limit_s, self._class = timeout, exception
 
     def setup_death_penalty(self) -> None:
-        """Set the alarm."""
+        """Set the alarm; whatever ran before this may have taken the signal for itself, as RQ does."""
+        alarm.install()
         alarm.set(
             self._limit_s,
             lambda: self._class(f"Task exceeded maximum timeout value ({self._limit_s} seconds)"),

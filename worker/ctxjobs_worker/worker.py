@@ -254,7 +254,7 @@ class Worker(TellsOutcomes):
         if self._stopped_job_id == job.id:
             outcome.exc_string = "Job stopped by user, work-horse terminated."
             if job.stopped_callback is not None:
-                job.execute_stopped_callback(self.death_penalty_class)
+                job.execute_stopped_callback(self.penalty)
         else:
             outcome.exc_string = "Work-horse terminated unexpectedly; it was killed by a command."
             _untyped(self).handle_work_horse_killed(job, os.getpid(), signal.SIGKILL, None)
@@ -284,6 +284,8 @@ class Worker(TellsOutcomes):
             _untyped(self).run_maintenance_tasks()
         except RedisError as exc:
             self.log.warning("Worker %s: could not clean up registries (%s); trying again", self.name, exc)
+        if self.penalty is AlarmPenalty:
+            alarm.install()  # callbacks of abandoned jobs have had RQ's time limit, which resets the signal
 
     def show(self, state: str) -> None:
         """Show RQ that this worker is in this state."""
