@@ -128,6 +128,11 @@ class Engine:
             none, that is, one job at a time.
         worker_ttl: How long RQ's hash of the worker is kept, in seconds.
         in_turn: Whether to take one job from each queue in turn.
+
+    Attributes:
+        jobs: How many jobs it has run.
+        next_job_id: The job that Redis shows as running while the outcome of the one before is brought there.
+        queues_were_empty: Whether there was nothing left to do.
     """
 
     def __init__(
@@ -162,6 +167,7 @@ class Engine:
         self._stop_by = math.inf
         self._limits = Limits()
         self.jobs = 0
+        self.next_job_id: str | None = None
         self.queues_were_empty = False
 
     def run(self, limits: Limits) -> int:
@@ -256,6 +262,7 @@ class Engine:
             return False
         self._back += [one.execution_id for one in rest]
         taken.has_started = True
+        self.next_job_id = taken.job_id
         reply = self._exchange(self._request(starts=taken.execution_id))
         if taken.execution_id in reply.lost:
             return False
@@ -332,6 +339,8 @@ class Engine:
             raise RuntimeError(f"another process works under the name {self._identity.worker}")
         for job_id in reply.dropped:
             _log.warning("%r was in a queue and is no job; it was dropped", job_id)
+        if reply.taken and reply.taken[0].has_started:
+            self.next_job_id = reply.taken[0].job_id
         for outcome in done:
             if outcome.taken.execution_id in reply.lost:
                 _log.warning(
@@ -339,6 +348,7 @@ class Engine:
                 )
             elif outcome.taken.execution_id in reply.slow:
                 self._settler.settle(outcome, self._employer.queue_for(outcome.taken, outcome.job))
+        self.next_job_id = None
         if reply.is_unregistered:
             self._employer.register()
         for taken in reply.taken:

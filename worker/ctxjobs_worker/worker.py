@@ -307,6 +307,8 @@ class Worker(TellsOutcomes):
         super().cleanup_execution(job, pipeline)
         if execution is not None and self._engine is not None:
             pipeline.hdel(self._leases, execution.id)
+            if self._engine.next_job_id is not None:
+                self.set_current_job_id(self._engine.next_job_id, pipeline)
             self.execution = execution  # RQ tries again after a WatchError, and would not find it (rq#2424)
 
     def holds(self, execution_id: str) -> bool:
