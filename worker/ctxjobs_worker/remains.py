@@ -44,6 +44,8 @@ def look_after(remains: Remains, worker: Any, settler: Settler) -> None:
     _log.warning("job %s: %s", job.id, remains.reason)
     if remains.attempts < _CALLBACK_ATTEMPTS:
         _call_back(remains, worker, outcome)
+    if remains.stopped:
+        execution.set_stopped_job(worker, job.id)
     with worker.in_place_of(remains.worker):
         settler.settle(outcome, worker.queue_for(taken, job))
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError, ResponseError, WatchError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 
+from ctxjobs.rqcompat import execution
 from ctxjobs_worker.link import may_pass
 from ctxjobs_worker.once import Once, WrittenError
 from ctxjobs_worker.perform import Outcome
@@ -36,8 +37,7 @@ class Settler:
         worker: RQ's worker, whose ``cleanup_execution`` forgets the lease in the same transaction.
         pause: Waits after Redis did not answer; raises if it is not worth it any more.
         is_held: Tells whether an execution is still held, that is, whether nothing was written yet; by
-            default by
-            the worker's leases.
+            default by the worker's leases.
     """
 
     def __init__(
@@ -58,10 +58,12 @@ class Settler:
             queue: The queue in which it was found, as RQ's class.
         """
         execution_id = outcome.taken.execution_id
+        stopped = execution.stopped_job(self._worker)
         refusals = 0
         first = True
         while first or self._holds(execution_id):
             first = False
+            execution.set_stopped_job(self._worker, stopped)
             try:
                 self._write(outcome, queue)
             except WrittenError:
@@ -84,14 +86,14 @@ class Settler:
     def _write(self, outcome: Outcome, queue: Any) -> None:
         job = copy.copy(outcome.job)  # RQ's handlers count down on it; the next attempt begins anew
         worker, registry = self._worker, queue.started_job_registry
-        worker.execution = execution = self._execution(outcome, job)
+        worker.execution = ran = self._execution(outcome, job)
         client = worker.connection
-        worker.connection = once = Once(client, job.key, lambda: self._is_held(execution.id))
+        worker.connection = once = Once(client, job.key, lambda: self._is_held(ran.id))
         try:
             if outcome.how == "succeeded":
                 worker.handle_job_success(job, queue, registry)
             elif outcome.how == "retried":
-                worker.handle_job_retry(job, queue, outcome.value, registry, execution)
+                worker.handle_job_retry(job, queue, outcome.value, registry, ran)
             else:
                 worker.handle_job_failure(job, queue, registry, outcome.exc_string)
         finally:
@@ -100,11 +102,11 @@ class Settler:
             raise once.error  # RQ has logged it, and gone on
 
     def _execution(self, outcome: Outcome, job: Job) -> Execution:
-        execution = Execution(
+        ran = Execution(
             outcome.taken.execution_id, job.id, self._worker.connection, worker_name=self._worker.name
         )
-        execution.created_at = datetime.fromtimestamp(float(outcome.began), timezone.utc)
-        return execution
+        ran.created_at = datetime.fromtimestamp(float(outcome.began), timezone.utc)
+        return ran
 
     def _release_dependents(self, job: Job, queue: Any) -> None:
         """RQ logs it and goes on if Redis goes away before the dependents of a failed job were released."""
