@@ -87,12 +87,13 @@ local function finish(outcome, state, job_id, queue)
     return
   end
   if state == 'S' then
-    if call('ZREM', 'rq:wip:' .. queue, job_id .. ':' .. exec) == 0 then
+    forget_execution(exec, job_id)
+    -- A job that was cancelled while it ran is off the started jobs, too, and ends as any other, as in RQ.
+    if call('ZREM', 'rq:wip:' .. queue, job_id .. ':' .. exec) == 0 and call('HGET', job, 'status') ~= 'canceled' then
       lost[#lost + 1] = exec
       finished[#finished + 1] = exec
       return
     end
-    forget_execution(exec, job_id)
   end
   call('HSET', job, unpack(outcome[5]))
   call('HDEL', job, REDELIVERED)
