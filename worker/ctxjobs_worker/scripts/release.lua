@@ -74,6 +74,7 @@ if how ~= 'leave' then
   for _, queue in ipairs(queues) do call('SREM', 'rq:workers:' .. queue, worker_key) end
   if call('EXISTS', worker_key) == 1 then
     call('HSET', worker_key, 'death', now_text)
+    call('HDEL', worker_key, 'current_job')
     call('EXPIRE', worker_key, 60)
   end
 end
