@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -177,6 +176,59 @@ def result_of(job: Job) -> Any:
     return job._result
 
 
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """A value that another process has dumped.
+
+    Attributes:
+        data: What the job's serializer has made of it there.
+    """
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Dumping:
+    """A serializer that takes what was dumped already as it is.
+
+    Attributes:
+        inner: The job's own, for all else.
+    """
+
+    inner: Any
+
+    def dumps(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return value.data if isinstance(value, Dumped) else self.inner.dumps(value, *args, **kwargs)
+
+    def loads(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner.loads(*args, **kwargs)
+
+
+def has_returned(job: Job, ending: Ending) -> None:
+    """Note on *job* what its function has returned in another process, which says *ending* of it."""
+    told = dict(zip(ending.result[::2], ending.result[1::2], strict=True))
+    if "return_value" in told:
+        job._result = Dumped(b64decode(told["return_value"]))
+        job.serializer = _Dumping(job.serializer)
+
+
+def why_failed(ending: Ending) -> str:
+    """The traceback in *ending*; empty if there is none."""
+    told = dict(zip(ending.result[::2], ending.result[1::2], strict=True))
+    return zlib.decompress(b64decode(told["exc_string"])).decode() if "exc_string" in told else ""
+
+
+def stopped_job(worker: Any) -> str | None:
+    """Id of the job that *worker* was told to stop; RQ's handlers forget it when they begin to write that."""
+    stopped: str | None = worker._stopped_job_id
+    return stopped
+
+
+def set_stopped_job(worker: Any, job_id: str | None) -> None:
+    """Let RQ's handlers end this job as stopped: not as failed, without a retry, and without dependents."""
+    worker._stopped_job_id = job_id
+
+
 #: What RQ writes of a job when it ends; a function may have changed it, on the job that RQ says is running.
 _kept: Final[Callable[[Job], tuple[Any, ...]]] = attrgetter(
     "created_at", "enqueued_at", "origin", "description", "timeout", "result_ttl", "failure_ttl", "ttl",
@@ -264,19 +316,6 @@ def failure(job: Job, execution_id: str, began: str, exc_string: str) -> Ending 
     score = ttl if ttl >= 0 else str(ttl)
     has_dependencies = bool(job._dependency_ids)
     return Ending(_fields(job), result, ttl, job.failure_ttl, score, has_dependencies, _ran_s(job))
-
-
-def retell(job: Job, ending: Ending) -> str:
-    """Let *job* know what it has returned in another process, as *ending* tells it.
-
-    Returns:
-        The traceback of what it raised there; empty if it has not.
-    """
-    told = dict(zip(ending.result[::2], ending.result[1::2], strict=True))
-    if returned := told.get("return_value"):
-        with suppress(Exception):  # what does not read has no value, as for whoever asks RQ for it
-            job._result = job.serializer.loads(b64decode(returned))
-    return zlib.decompress(b64decode(told["exc_string"])).decode() if "exc_string" in told else ""
 
 
 def _ran_s(job: Job) -> float:

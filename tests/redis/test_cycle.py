@@ -44,7 +44,7 @@ class Asks:
         return self.cycle.receive()
 
     def release(self, how: str, running: str = "") -> Any:
-        request = (self.identity.worker, how, running, QUEUES, *Now.read(), 90)
+        request = (self.identity.worker, how, running, QUEUES, *Now.read(), 90, 15)
         return Script("release").ask(self.link, request)
 
 

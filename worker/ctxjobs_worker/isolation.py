@@ -54,6 +54,7 @@ class Told(msgspec.Struct, frozen=True):
     Attributes:
         how: How the job ended.
         ending: What to write; None if it is written already.
+        began: When it was taken or started, in seconds since the epoch, as text.
         started_at: When the job started.
         ended_at: When it ended.
         leaks: What it left behind, in sentences.
@@ -61,6 +62,7 @@ class Told(msgspec.Struct, frozen=True):
 
     how: How
     ending: Ending | None
+    began: str
     started_at: datetime
     ended_at: datetime
     leaks: list[str]
@@ -91,13 +93,15 @@ class IsolatedPerformer:
         return outcome
 
     def _outcome(self, taken: Taken, job: Job, began: str | None, told: Told) -> Outcome:
-        """As if the job had run here: RQ's own code may have to write it."""
+        """What the fork has told, so that RQ's handlers can write it, too, if more depends on it."""
         execution.begin(job, self.worker.name, told.started_at)
         execution.end(job, told.ended_at, succeeded=told.how == "succeeded")
-        outcome = Outcome(taken, job, told.how, began or "", ending=told.ending)
-        outcome.is_told, outcome.is_settled = True, told.ending is None
-        if told.ending is not None:
-            outcome.exc_string = execution.retell(job, told.ending)
+        outcome = Outcome(taken, job, told.how, told.began, ending=told.ending, is_told=True)
+        if told.ending is None:
+            outcome.is_settled = True
+        else:
+            execution.has_returned(job, told.ending)
+            outcome.exc_string = execution.why_failed(told.ending)
         return outcome
 
     def _perform_there(self, taken: Taken, job: Job, began: str | None) -> Told:
@@ -108,7 +112,7 @@ class IsolatedPerformer:
         if job.started_at is None or job.ended_at is None:
             raise RuntimeError(f"job {job.id} has an outcome and did not run")
         leaks = list(getattr(job, "leaks", ()))
-        return Told(outcome.how, outcome.ending, job.started_at, job.ended_at, leaks)
+        return Told(outcome.how, outcome.ending, outcome.began, job.started_at, job.ended_at, leaks)
 
     def _look_after(self, taken: Taken, reason: str) -> None:
         """Do in another fork what is left to do, and here, without callbacks, if that one dies as well."""
@@ -120,7 +124,7 @@ class IsolatedPerformer:
     def _look_after_there(self, remains: Remains) -> Told:
         settler = Settler(self.worker, _pause, partial(_is_started, remains, self.worker.connection))
         look_after(remains, self.worker, settler)
-        return Told("killed", None, now(), now(), [])
+        return Told("killed", None, "", now(), now(), [])
 
 
 def _again(remains: Remains) -> Remains:

@@ -1,0 +1,1 @@
+"""Kinds of job, the workers that run them, and what is in Redis then: for the comparison with stock RQ."""
