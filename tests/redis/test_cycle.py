@@ -80,7 +80,7 @@ def outcome(reply: Reply, number: int = 0, succeeded: bool = True) -> tuple[Any,
     fields = ("status", "finished" if succeeded else "failed")
     result = ("type", "1")
     job = (taken.execution_id, taken.job_id, taken.queue)
-    return (*job, succeeded, fields, result, 500, 500, 500, False, 0.25, False)
+    return (*job, succeeded, fields, result, 500, 500, 500, False, 0.25, False, False)
 
 
 # --- Taking -----------------------------------------------------------------------------------

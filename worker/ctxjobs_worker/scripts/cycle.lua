@@ -77,12 +77,35 @@ if not known[2] then call('HSET', record, 'queues', cmsgpack.pack(queues)) end
 
 -- done ---------------------------------------------------------------------------------------
 
-local succeeded, failed, working_s, scores, finished = 0, 0, 0, {}, {}
+local succeeded, failed, working_s, finished = 0, 0, 0, {}
+-- What is added to sorted sets, by key: registries, and the index.
+local registries, index = {}, {}
+
+-- Numbers as text, each written once: many jobs are kept for equally long.
+local texts = {}
+local function text_of(number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%d', number)
+    texts[number] = text
+  end
+  return text
+end
+
+local function add(sets, key, score, member)
+  local members = sets[key]
+  if not members then
+    members = {}
+    sets[key] = members
+  end
+  members[#members + 1] = score
+  members[#members + 1] = member
+end
 
 local function finish(outcome, state, job_id, queue)
   local exec = outcome[1]
   local job = 'rq:job:' .. job_id
-  if call('EXISTS', job) == 0 or call('EXISTS', job .. ':dependents') == 1 then
+  if call('EXISTS', job) == 0 then
     slow[#slow + 1] = exec
     return
   end
@@ -96,31 +119,23 @@ local function finish(outcome, state, job_id, queue)
     end
   end
   call('HSET', job, unpack(outcome[5]))
-  call('HDEL', job, REDELIVERED)
+  if outcome[13] then call('HDEL', job, REDELIVERED) end
   local result = 'rq:results:' .. job_id
   call('XADD', result, 'MAXLEN', '~', 10, '*', unpack(outcome[6]))
   if outcome[8] == -1 then
     call('PERSIST', result)
   elseif outcome[8] then
-    call('EXPIRE', result, outcome[8])
+    call('EXPIRE', result, text_of(outcome[8]))
   end
   if outcome[7] > 0 then
-    call('EXPIRE', job, outcome[7])
+    call('EXPIRE', job, text_of(outcome[7]))
     if outcome[10] then call('EXPIRE', 'rq:job::' .. job_id .. ':dependencies', outcome[7]) end
   end
-  local registry = (outcome[4] and 'rq:finished:' or 'rq:failed:') .. queue
-  local members = scores[registry]
-  if not members then
-    members = {}
-    scores[registry] = members
-  end
-  members[#members + 1] = type(outcome[9]) == 'string' and outcome[9] or now_s + outcome[9]
-  members[#members + 1] = job_id
-  if outcome[12] then
-    for _, key in ipairs(outcome[12][1]) do
-      call('ZADD', key, now_s + outcome[12][3], outcome[12][2])
-      call('EXPIREAT', key, call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
-    end
+  local score = type(outcome[9]) == 'string' and outcome[9] or text_of(now_s + outcome[9])
+  add(registries, (outcome[4] and 'rq:finished:' or 'rq:failed:') .. queue, score, job_id)
+  local entry = outcome[12]
+  if entry then
+    for _, key in ipairs(entry[1]) do add(index, key, text_of(now_s + entry[3]), entry[2]) end
   end
   finished[#finished + 1] = exec
   working_s = working_s + outcome[11]
@@ -128,16 +143,25 @@ local function finish(outcome, state, job_id, queue)
 end
 
 if #done > 0 then
-  local execs = {}
-  for i, outcome in ipairs(done) do execs[i] = outcome[1] end
+  local execs, dependents = {}, {}
+  for i, outcome in ipairs(done) do
+    execs[i] = outcome[1]
+    dependents[i] = 'rq:job:' .. outcome[2] .. ':dependents'
+  end
   local states = call('HMGET', leases, unpack(execs))
+  local have_dependents = call('EXISTS', unpack(dependents)) > 0
   for i, outcome in ipairs(done) do
     -- Without a record it is this worker's all the same, if no sweep has taken it off the started jobs yet.
     local held = states[i] and cmsgpack.unpack(states[i]) or {'S', outcome[2], outcome[3]}
-    if not pcall(finish, outcome, held[1], held[2], held[3]) then slow[#slow + 1] = execs[i] end
+    local is_slow = have_dependents and call('EXISTS', dependents[i]) == 1
+    if is_slow or not pcall(finish, outcome, held[1], held[2], held[3]) then slow[#slow + 1] = execs[i] end
   end
   if #finished > 0 then call('HDEL', leases, unpack(finished)) end
-  for registry, members in pairs(scores) do call('ZADD', registry, unpack(members)) end
+  for key, members in pairs(registries) do call('ZADD', key, unpack(members)) end
+  for key, members in pairs(index) do
+    call('ZADD', key, unpack(members))
+    call('EXPIREAT', key, call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
+  end
   if succeeded > 0 then call('HINCRBY', worker_key, 'successful_job_count', succeeded) end
   if failed > 0 then call('HINCRBY', worker_key, 'failed_job_count', failed) end
   if working_s > 0 then
@@ -181,6 +205,8 @@ end
 -- take ---------------------------------------------------------------------------------------
 
 local bytes, entries = 0, {}
+-- What was popped from a queue and is not looked at yet: queue, job ids, how many of them were looked at.
+local popped = {'', {}, 0}
 
 -- Whether a job comes alone: it may expire in the queue, or its process may have ended because of it.
 local function comes_alone(fields)
@@ -196,49 +222,61 @@ local function comes_alone(fields)
   return alone or bytes > MAX_BYTES
 end
 
--- Takes one job from a queue: true, nil if there is none, false if the next one has to come alone, later.
-local function take_from(queue)
-  local taking = 'ctxjobs:taking:' .. queue .. ':' .. worker
-  while true do
-    local job_id = call('RPOP', taking) or call('LPOP', 'rq:queue:' .. queue)
-    if not job_id then return nil end
+local function take_job(queue, job_id, fields)
+  local exec = prefix .. string.format('%04x', #taken)
+  taken[#taken + 1] = {queue, job_id, exec, fields}
+  if at_once and #taken == 1 then
+    start(worker, exec, job_id, queue, lease_s, now_text, now_float)
+    current = job_id
+  else
+    entries[#entries + 1] = exec
+    entries[#entries + 1] = cmsgpack.pack({'L', job_id, queue})
+  end
+end
+
+-- Takes what was popped, until a job has to come alone; false if it came, or comes later.
+local function take_popped()
+  local queue, job_ids = popped[1], popped[2]
+  while popped[3] < #job_ids do
+    local job_id = job_ids[popped[3] + 1]
     local fields = hash_of(job_id)
+    local alone = fields and comes_alone(fields)
+    if alone and #taken > 0 then return false end
+    popped[3] = popped[3] + 1
     if fields then
-      local alone = comes_alone(fields)
-      if alone and #taken > 0 then
-        call('LPUSH', 'rq:queue:' .. queue, job_id)
-        return false
-      end
-      if alone then take = 1 end
-      local exec = prefix .. string.format('%04x', #taken)
-      taken[#taken + 1] = {queue, job_id, exec, fields}
-      if at_once and #taken == 1 then
-        start(worker, exec, job_id, queue, lease_s, now_text, now_float)
-        current = job_id
-      else
-        entries[#entries + 1] = exec
-        entries[#entries + 1] = cmsgpack.pack({'L', job_id, queue})
-      end
-      return true
+      take_job(queue, job_id, fields)
+      if alone then return false end
     elseif call('TYPE', 'rq:job:' .. job_id).ok ~= 'none' then
       dropped[#dropped + 1] = job_id
     end
   end
+  return true
+end
+
+-- Takes up to some jobs from a queue: whether there were any; and whether more may come.
+local function take_from(queue, many)
+  local taking, before = 'ctxjobs:taking:' .. queue .. ':' .. worker, #taken
+  while #taken - before < many do
+    local job_id = call('RPOP', taking)
+    popped = {queue, job_id and {job_id} or call('LPOP', 'rq:queue:' .. queue, many - #taken + before) or {}, 0}
+    if #popped[2] == 0 then break end
+    if not take_popped() then return true, false end
+  end
+  return #taken > before, true
 end
 
 local function take_in_order()
   for _, queue in ipairs(queues) do
-    local found = true
-    while found and #taken < take do found = take_from(queue) end
-    if found == false then return end
+    local _, goes_on = take_from(queue, take - #taken)
+    if not goes_on or #taken == take then return end
   end
 end
 
 local function take_in_turn()
   local left, i = #queues, 1
   while #taken < take and left > 0 do
-    local found = take_from(queues[i])
-    if found == false then return end
+    local found, goes_on = take_from(queues[i], 1)
+    if not goes_on then return end
     left = found and #queues or left - 1
     i = i % #queues + 1
   end
@@ -252,6 +290,7 @@ if take > 0 then
   else
     -- A key of another type than RQ's ends the taking; what was taken until then is recorded all the same.
     local ok, problem = pcall(rotate and take_in_turn or take_in_order)
+    for i = #popped[2], popped[3] + 1, -1 do call('LPUSH', 'rq:queue:' .. popped[1], popped[2][i]) end
     if #entries > 0 then call('HSET', leases, unpack(entries)) end
     if not ok and #taken == 0 then return redis.error_reply(type(problem) == 'table' and problem.err or problem) end
   end
