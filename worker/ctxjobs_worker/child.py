@@ -26,7 +26,8 @@ from rq.worker import DequeueStrategy
 from ctxjobs.coroutines import KeptLoop
 from ctxjobs_worker.alarm import alarm
 from ctxjobs_worker.cycle import LEASE_S
-from ctxjobs_worker.engine import Engine, Performs
+from ctxjobs_worker.employer import Performs
+from ctxjobs_worker.exchange import Exchange
 from ctxjobs_worker.isolation import IsolatedPerformer
 from ctxjobs_worker.options import Remains, WorkerOptions
 from ctxjobs_worker.perform import Outcome
@@ -83,12 +84,11 @@ class Child(Worker):
         alarm.on_set = self._set_deadline
         KeptLoop(_run_task)
 
-    def _before_loop(self, engine: Engine) -> None:
+    def _before_loop(self, exchange: Exchange) -> None:
         """Do what is left to do for jobs whose process is gone."""
         for number, remains in enumerate(self._remains, start=1):
-            look_after(
-                remains, self, Settler(self, engine.pause, partial(_is_started, remains, self.connection))
-            )
+            is_held = partial(_is_started, remains, self.connection)
+            look_after(remains, self, Settler(self, exchange.pause, is_held))
             self._own_slot.set_looked_after(number)
 
     def run(self, *, only_remains: bool) -> None:

@@ -113,7 +113,7 @@ class Taken:
         execution_id: Id of this execution.
         fields: Its hash.
         has_started: Whether it counts as started in Redis; if not, it is a lease.
-        at: When it was taken, on the monotonic clock.
+        at: When it was asked for, on the monotonic clock: no later than it was taken.
     """
 
     queue: str
@@ -196,6 +196,7 @@ class Cycle:
         self._before = 0
         self._is_sent = False
         self._at_once = False
+        self._sent_at = 0.0
         self.started_at = Now("", "")
 
     @property
@@ -211,6 +212,7 @@ class Cycle:
         """
         self._seq += 1
         self.started_at = Now.read()
+        self._sent_at = time.monotonic()
         self._at_once = request.at_once
         self._under_way = (
             self._identity.worker,
@@ -258,14 +260,13 @@ class Cycle:
 
     def _read(self, answer: Sequence[Any]) -> Reply:
         flags, taken, slow, lost, dropped = answer
-        at = time.monotonic()
         jobs = []
         for number, (queue, job_id, execution_id, flat) in enumerate(taken):
             fields = iter(flat)
             starts = self._at_once and number == 0
             hash_ = dict(zip(fields, fields, strict=True))
             name = job_id.decode(errors="backslashreplace")
-            jobs.append(Taken(queue.decode(), name, execution_id.decode(), hash_, starts, at))
+            jobs.append(Taken(queue.decode(), name, execution_id.decode(), hash_, starts, self._sent_at))
         return Reply(
             jobs,
             _texts(slow),

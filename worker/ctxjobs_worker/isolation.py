@@ -32,7 +32,7 @@ from ctxjobs.registry import registry
 from ctxjobs.rqcompat import execution
 from ctxjobs.rqcompat.execution import Ending
 from ctxjobs_worker.cycle import Taken
-from ctxjobs_worker.engine import Performs
+from ctxjobs_worker.employer import Performs
 from ctxjobs_worker.options import DIED, KILLED, OVERDUE, STOPPED, Remains
 from ctxjobs_worker.perform import How, Outcome
 from ctxjobs_worker.remains import is_started, look_after

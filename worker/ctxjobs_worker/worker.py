@@ -39,7 +39,9 @@ from ctxjobs.rqjob import ContextJob, Queue
 from ctxjobs_worker.alarm import AlarmPenalty, alarm
 from ctxjobs_worker.beats import Beats
 from ctxjobs_worker.cycle import Identity, Taken
-from ctxjobs_worker.engine import Engine, Limits, Performs
+from ctxjobs_worker.employer import Performs
+from ctxjobs_worker.engine import Engine, Limits
+from ctxjobs_worker.exchange import Exchange
 from ctxjobs_worker.hooked import HookedPerformer, TellsOutcomes
 from ctxjobs_worker.options import OnLeak
 from ctxjobs_worker.perform import JobKilled, Outcome, Performer, StopNow
@@ -90,6 +92,7 @@ class Worker(TellsOutcomes):
         self._token = secrets.token_hex(8)
         self._running: Job | None = None
         self._engine: Engine | None = None
+        self._exchange: Exchange | None = None
         self._stop_asked_at = 0.0
         self._cleaned_at = 0.0
         self._leases = leases_key(self.name)
@@ -146,9 +149,13 @@ class Worker(TellsOutcomes):
             rq_worker.teardown()
 
     def _run_engine(self, limits: Limits) -> int:
-        self._engine = engine = self._make_engine()
+        self._exchange = exchange = self._make_exchange()
+        performer = self._make_performer()
+        self._engine = engine = Engine(
+            self, exchange, performer, self._slot(), takes_leases=self._takes_leases
+        )
         try:
-            self._before_loop(engine)
+            self._before_loop(exchange)
             return engine.run(limits)
         except StopNow:
             raise
@@ -156,7 +163,7 @@ class Worker(TellsOutcomes):
             self.log.error("Worker %s: found an unhandled exception, quitting...", self.name, exc_info=True)
             return engine.jobs
 
-    def _before_loop(self, engine: Engine) -> None:
+    def _before_loop(self, exchange: Exchange) -> None:
         """What is to be done before the first job."""
 
     def _make_performer(self) -> Performs:
@@ -175,16 +182,13 @@ class Worker(TellsOutcomes):
         is_wrapped = performs_in_its_own_way(self)
         return HookedPerformer(*settings, worker=self) if is_wrapped else Performer(*settings)
 
-    def _make_engine(self) -> Engine:
-        return Engine(
+    def _make_exchange(self) -> Exchange:
+        return Exchange(
             self,
             Identity(self.name, self._token, tuple(self.queue_names())),
             self.connection,
-            self._make_performer(),
             lambda pause: Settler(self, pause),
-            slot=self._slot(),
             wakeup=self._wakeup,
-            takes_leases=self._takes_leases,
             worker_ttl=self.worker_ttl + 60,
             in_turn=self._dequeue_strategy == DequeueStrategy.ROUND_ROBIN,
         )
@@ -305,10 +309,10 @@ class Worker(TellsOutcomes):
         """As RQ's, which every handler calls in its transaction; the lease is forgotten there, too."""
         execution = self.execution
         super().cleanup_execution(job, pipeline)
-        if execution is not None and self._engine is not None:
+        if execution is not None and self._exchange is not None:
             pipeline.hdel(self._leases, execution.id)
-            if self._engine.next_job_id is not None:
-                self.set_current_job_id(self._engine.next_job_id, pipeline)
+            if self._exchange.next_job_id is not None:
+                self.set_current_job_id(self._exchange.next_job_id, pipeline)
             self.execution = execution  # RQ tries again after a WatchError, and would not find it (rq#2424)
 
     def holds(self, execution_id: str) -> bool:
