@@ -22,6 +22,9 @@ AGAIN_S: Final = 60.0
 #: How long what was asked to end may take to do so, in seconds, until the alarm rings again, and raises.
 CANCEL_GRACE_S: Final = 5.0
 
+#: ``signal.signal`` without what it does for enums, which takes longer than all the rest of a time limit.
+_answer: Final[Callable[[int, Any], Any]] = getattr(signal.signal, "__wrapped__", signal.signal)
+
 
 class Alarm:
     """The alarm clock of this process.
@@ -41,7 +44,7 @@ class Alarm:
 
     def install(self) -> None:
         """Answer the signal from now on."""
-        signal.signal(signal.SIGALRM, self._ring)
+        _answer(signal.SIGALRM, self._ring)
 
     def set(self, seconds: float, error: Callable[[], BaseException]) -> None:
         """Raise what *error* returns, unless it is switched off within *seconds*; at most 0 means never."""
