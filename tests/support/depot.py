@@ -78,6 +78,12 @@ def hold(name: str) -> None:
 
 
 @jobs.job
+def note_or_hold(name: str, holds: bool) -> None:
+    """As :func:`note`; or else as :func:`hold`."""
+    (hold.func if holds else note.func)(name)
+
+
+@jobs.job
 def pids() -> None:
     """Say the ids of the loader and of this child."""
     current_job.connection.rpush(RAN, f"{os.getppid()} {os.getpid()}")

@@ -1,4 +1,4 @@
-"""``ctxjobs worker`` as a process of its own, in a session of its own, with the app ``depot``."""
+"""A worker, ours or a stock one, as a process of its own, in a session of its own, with the app ``depot``."""
 
 from __future__ import annotations
 
@@ -58,10 +58,34 @@ def run_worker(
         app: The options that name its apps.
         redis_url: Its ``CTXJOBS_REDIS_URL``.
     """
+    command = ("-m", "ctxjobs", "worker", *app, *args)
+    with _running(log_path, command, CTXJOBS_REDIS_URL=redis_url) as worker:
+        yield worker
+
+
+@contextmanager
+def run_stock_worker(
+    log_path: Path, *args: str, app: str = DEPOT[1], redis_url: str = ""
+) -> Iterator[WorkerProcess]:
+    """Run a stock ``rq worker``, as :func:`run_worker` runs ours.
+
+    Args:
+        log_path: File for all that it prints.
+        args: More arguments for the command.
+        app: Its ``CTXJOBS_APP``.
+        redis_url: Its Redis.
+    """
+    command = ("-m", "rq.cli", "worker", "--url", redis_url, *args)
+    with _running(log_path, command, CTXJOBS_REDIS_URL=redis_url, CTXJOBS_APP=app) as worker:
+        yield worker
+
+
+@contextmanager
+def _running(log_path: Path, command: tuple[str, ...], **environ: str) -> Iterator[WorkerProcess]:
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "ctxjobs", "worker", *app, *args],
-            env={**os.environ, "PYTHONPATH": PYTHONPATH, "CTXJOBS_REDIS_URL": redis_url},
+            [sys.executable, "-W", "error", *command],
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, **environ},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
