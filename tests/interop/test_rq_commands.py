@@ -16,20 +16,26 @@ from rq.command import (
     send_stop_job_command,
 )
 from support import depot
-from support.rq_beside import let_go, run_one_child, start_holding
+from support.rq_beside import enqueue_batch, let_go, run_one_child, start_holding
 from support.waiting import wait_until
 from support.worker_process import WorkerProcess
 from support.working import status, why_failed
 
 
-@pytest.fixture(params=["", "--isolate"])
-def worker(
-    request: pytest.FixtureRequest, redis_url: str, redis_connection: Redis, tmp_path: Path
-) -> Iterator[WorkerProcess]:
+@pytest.fixture
+def worker(redis_url: str, redis_connection: Redis, tmp_path: Path) -> Iterator[WorkerProcess]:
     """``ctxjobs worker`` with one child, which waits for jobs."""
-    options = [request.param] if request.param else []
-    with run_one_child(tmp_path / "log", redis_connection, redis_url, *options) as worker:
+    with run_one_child(tmp_path / "log", redis_connection, redis_url) as worker:
         yield worker
+
+
+@pytest.fixture(params=[(), ("--isolate",)], ids=["", "isolate"])
+def either(
+    request: pytest.FixtureRequest, redis_url: str, redis_connection: Redis, tmp_path: Path
+) -> Iterator[None]:
+    """The same, without and with a process for each job."""
+    with run_one_child(tmp_path / "log", redis_connection, redis_url, *request.param):
+        yield
 
 
 def child_of(connection: Redis) -> str:
@@ -43,7 +49,7 @@ def enqueue_next(connection: Redis) -> None:
     wait_until(lambda: "next" in depot.ran(connection), what="the next job runs")
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("either")
 def test_stop_job(redis_connection: Redis) -> None:
     """stop-job ends the running job as stopped, without its retries, and with its stopped callback only."""
     callback = rq.Callback(depot.on_any)
@@ -55,7 +61,7 @@ def test_stop_job(redis_connection: Redis) -> None:
     assert depot.ran(redis_connection) == ["long starts", f"callback {job.id}", "next"]
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("either")
 def test_kill_horse(redis_connection: Redis) -> None:
     """kill-horse fails the running job, and its reason says what has ended it."""
     job_id = start_holding(redis_connection, "long")
@@ -92,18 +98,27 @@ def test_idle(worker: WorkerProcess, redis_connection: Redis) -> None:
 @pytest.mark.usefixtures("worker")
 def test_in_the_middle_of_a_batch(redis_connection: Redis) -> None:
     """stop-job ends a job that turned out long among short ones, and all others run once."""
-    first = [f"{number}" for number in range(30)]
-    for name in first:
-        depot.note_or_hold.enqueue(name, False)
-    wait_until(lambda: len(depot.ran(redis_connection)) == len(first), what="the function is known")
-    rest = [f"{number}" for number in range(30, 60)]
-    jobs = [depot.note_or_hold.enqueue(name, name == "45") for name in rest]
-    stopped = jobs[15]
-    wait_until(lambda: status(redis_connection, stopped.id) == "started", what="it counts as started")
-    send_stop_job_command(redis_connection, stopped.id)
-    wait_until(lambda: status(redis_connection, stopped.id) == "stopped", what="it is stopped")
+    names = enqueue_batch(redis_connection)
+    wait_until(lambda: status(redis_connection, "job-45") == "started", what="it counts as started")
+    send_stop_job_command(redis_connection, "job-45")
+    wait_until(lambda: status(redis_connection, "job-45") == "stopped", what="it is stopped")
     wait_until(lambda: "59" in depot.ran(redis_connection), what="the others run")
-    assert sorted(depot.ran(redis_connection)) == sorted([*first, *rest[:15], "45 starts", *rest[16:]])
+    assert sorted(depot.ran(redis_connection)) == sorted([*names[:45], "45 starts", *names[46:]])
+
+
+@pytest.mark.usefixtures("worker")
+def test_before_a_job_that_turned_out_long(redis_connection: Redis) -> None:
+    """What ran before it in the same batch is reported while it runs, and RQ sees that it runs."""
+    enqueue_batch(redis_connection)
+    before = [f"job-{number}" for number in range(30, 45)]
+    wait_until(
+        lambda: {status(redis_connection, job_id) for job_id in before} == {"finished"},
+        what="all are reported",
+    )
+    wait_until(lambda: status(redis_connection, "job-45") == "started", what="it counts as started")
+    [child] = Worker.all(redis_connection)
+    assert (child.get_state(), child.get_current_job_id()) == ("busy", "job-45")
+    let_go(redis_connection, "45")
 
 
 def test_shutdown(worker: WorkerProcess, redis_connection: Redis) -> None:

@@ -84,6 +84,25 @@ def note_or_hold(name: str, holds: bool) -> None:
 
 
 @jobs.job
+def note_or_report(name: str, looks_at: str = "", cuts: bool = False) -> None:
+    """As :func:`note`; or have this process report what it has done, and say how another job stands then.
+
+    Args:
+        name: What to say.
+        looks_at: Id of that other job; empty to report nothing.
+        cuts: Whether to cut all connections to Redis before.
+    """
+    connection = current_job.connection
+    if not looks_at:
+        connection.rpush(RAN, name)
+        return
+    if cuts:
+        connection.client_kill_filter(_type="normal", skipme=True)
+    os.kill(os.getpid(), signal.SIGURG)
+    connection.rpush(RAN, f"{name}: {looks_at} {connection.hget(f'rq:job:{looks_at}', 'status').decode()}")
+
+
+@jobs.job
 def pids() -> None:
     """Say the ids of the loader and of this child."""
     current_job.connection.rpush(RAN, f"{os.getppid()} {os.getpid()}")

@@ -37,6 +37,21 @@ def start_holding(connection: Redis, name: str) -> str:
     return job.id
 
 
+def enqueue_batch(connection: Redis) -> list[str]:
+    """Enqueue jobs of one function, among them one that runs until it is let go; names of those around it.
+
+    The function is known to be short by then, so a child takes several of its jobs at a time.
+    """
+    names = [str(number) for number in range(60)]
+    for name in names[:30]:
+        depot.note_or_hold.enqueue(name, False)
+    wait_until(lambda: len(depot.ran(connection)) == 30, what="the function is known")
+    calls = [(name, name == "45") for name in names[30:]]
+    for name, holds in calls:
+        depot.note_or_hold.options(job_id=f"job-{name}").enqueue(name, holds)
+    return names
+
+
 def let_go(connection: Redis, name: str) -> None:
     """Let that job end, and all that come after it."""
     connection.rpush("go", "x")

@@ -33,7 +33,7 @@ from ctxjobs_worker.options import Remains, WorkerOptions
 from ctxjobs_worker.perform import Outcome
 from ctxjobs_worker.remains import is_started, look_after
 from ctxjobs_worker.settling import Settler
-from ctxjobs_worker.slots import ORDER_MAINTENANCE, Slot
+from ctxjobs_worker.slots import ORDER_MAINTENANCE, REPORT_SIGNAL, Slot
 from ctxjobs_worker.worker import Worker
 
 #: How often a child looks how much memory it has, in seconds.
@@ -154,6 +154,12 @@ class Child(Worker):
     def listen_for_stop(self) -> None:
         """Answer signals from now on."""
         signal.signal(signal.SIGTERM, self.request_stop)
+        signal.signal(REPORT_SIGNAL, self._report)
+
+    def _report(self, signum: int, frame: FrameType | None) -> None:
+        """The job that runs has turned out long: report those before it."""
+        if self._engine is not None:
+            self._engine.report()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Record the wish to stop; who wants an end at once kills this process."""

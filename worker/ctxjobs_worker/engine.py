@@ -83,6 +83,7 @@ class Engine:
         self._pace = Pace()
         self._in_hand: deque[Taken] = deque()
         self._limits = Limits()
+        self._is_performing = False
         self.jobs = 0
         self.queues_were_empty = False
 
@@ -112,6 +113,16 @@ class Engine:
         finally:
             self._exchange.close()
         return self.jobs
+
+    def report(self) -> None:
+        """Report what is done, in the middle of a job that turned out long: a signal handler calls this."""
+        if self._is_performing:
+            self._is_performing = False  # not once more in the middle of this
+            try:
+                self._exchange.tell_early()
+            finally:
+                self._is_performing = True
+            self._slot.set_done(0)
 
     # --- the loop -------------------------------------------------------------------------
 
@@ -172,7 +183,13 @@ class Engine:
             # Nothing that has started can have been revoked, but a revocation may be left from before.
             self._slot.forget_revoked()
             self._slot.start(_token(taken), at)
-        outcome = self._performer.perform(taken, job, self._exchange.asked_at if taken.has_started else None)
+        self._slot.set_done(self._exchange.untold)
+        began = self._exchange.asked_at if taken.has_started else None
+        self._is_performing = True
+        try:
+            outcome = self._performer.perform(taken, job, began)
+        finally:
+            self._is_performing = False
         self._slot.end()
         self.jobs += 1
         if not outcome.is_told:

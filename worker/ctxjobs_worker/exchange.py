@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -75,6 +76,7 @@ class Exchange:
         self._back: list[str] = []
         self._forget: list[str] = []
         self._told: list[Outcome] = []  # with the request that is under way
+        self._early: Reply | None = None  # the answer to what was asked for ahead, read before it was wanted
         self._parent_pid = os.getppid()
         self._stop_by = math.inf
         self.next_job_id: str | None = None
@@ -103,7 +105,12 @@ class Exchange:
     @property
     def is_ahead(self) -> bool:
         """Whether jobs were asked for ahead; :meth:`answer` has them."""
-        return self._cycle.is_under_way
+        return self._cycle.is_under_way or self._early is not None
+
+    @property
+    def untold(self) -> int:
+        """How many outcomes wait for the next request."""
+        return len(self._done)
 
     @property
     def asked_at(self) -> str:
@@ -139,6 +146,15 @@ class Exchange:
         Raises:
             GaveUpError: The process was asked to stop, and Redis does not answer.
         """
+        early, self._early = self._early, None
+        reply = self._receive() if early is None or self._cycle.is_under_way else early
+        if early is not None and reply is not early:
+            self._take_note(reply)
+            reply = early
+        self._take_note(reply)
+        return reply
+
+    def _receive(self) -> Reply:
         while True:
             try:
                 reply = self._cycle.receive()
@@ -146,8 +162,30 @@ class Exchange:
             except RedisError as exc:
                 self.pause(exc)
         self._settle_waits()
-        self._take_note(reply)
         return reply
+
+    def tell_early(self) -> None:
+        """Tell what is done while a job runs, in a signal handler; if Redis does not answer, all is as ever.
+
+        What only RQ's handlers can write waits for the next request: they are too much for this place.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})  # a time limit ends the job, and not this
+        try:
+            if self._cycle.is_under_way:
+                self._early = self._cycle.receive()
+                self._keep_the_slow(self._early)
+            if self._done:
+                self._told, self._done = self._done, []
+                self._cycle.send(Request([done_of(outcome) for outcome in self._told], runs_on=True))
+                self._keep_the_slow(self._cycle.receive())
+        except RedisError as exc:
+            _log.warning("could not report what is done (%s); trying again later", exc)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+
+    def _keep_the_slow(self, reply: Reply) -> None:
+        told, self._told = self._told, []
+        self._done[:0] = [outcome for outcome in told if outcome.taken.execution_id in reply.slow]
 
     def _send(self, take: int, starts: str, *, is_ahead: bool) -> None:
         self._told, self._done = self._done, []

@@ -25,6 +25,7 @@ from ctxjobs_worker.slots import (
     ORDER_MAINTENANCE,
     ORDER_OVERDUE,
     ORDER_STOPPED,
+    REPORT_SIGNAL,
     Slot,
     seq_and_index,
 )
@@ -34,6 +35,8 @@ _log = logging.getLogger("ctxjobs.worker")
 
 #: A job that has run for so long has turned out long, in seconds: what its child holds besides goes back.
 LONG_S: Final = 0.1
+#: How long a child may take to report what it has done before its job is ended by a command, in seconds.
+REPORT_S: Final = 1.0
 
 _WHY: Final = {ORDER_STOPPED: STOPPED, ORDER_KILLED: KILLED, ORDER_OVERDUE: OVERDUE}
 
@@ -67,6 +70,23 @@ class Watched:
     gives_back: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """A job that is to be ended by a command.
+
+    Attributes:
+        child: The child that runs it.
+        token: Its token.
+        why: The order that says why.
+        by: When it is to be ended at the latest, on the monotonic clock.
+    """
+
+    child: Watched
+    token: int
+    why: int
+    by: float
+
+
 class Oversight:
     """Watches the children of one supervisor.
 
@@ -84,10 +104,12 @@ class Oversight:
         self._upkeep = upkeep
         self._commands = Commands(client)
         self._retire = retire
+        self._doomed: list[_Doomed] = []
 
     def step(self) -> None:
         """See to everything once; whatever Redis does not answer is tried again later."""
         self._kill_the_overdue()
+        self._kill_the_doomed()
         if not self._upkeep.is_reachable:
             return
         try:
@@ -125,6 +147,8 @@ class Oversight:
             return
         if child.slot.held or seq_and_index(running)[1]:
             self._settle(child)
+        if child.slot.done:
+            child.slot.signal(child.pid, REPORT_SIGNAL)
         child.settled = running
 
     def _settle(self, child: Watched) -> tuple[int, Running | None]:
@@ -143,8 +167,23 @@ class Oversight:
         token, job = self._settle(child)
         if job is None or (command.what == "stop-job" and job.job_id != command.job_id):
             _log.info("worker %s does not run that job; %s is ignored", command.worker, command.what)
-        else:
-            self._kill(child, token, ORDER_STOPPED if command.what == "stop-job" else ORDER_KILLED)
+            return
+        why = ORDER_STOPPED if command.what == "stop-job" else ORDER_KILLED
+        if child.slot.done:  # what ends with its process would have to run once more
+            child.slot.signal(child.pid, REPORT_SIGNAL)
+        self._doomed.append(_Doomed(child, token, why, time.monotonic() + REPORT_S))
+        self._kill_the_doomed()
+
+    def _kill_the_doomed(self) -> None:
+        """End the jobs that are to be ended, once their children have reported those before."""
+        doomed, self._doomed = self._doomed, []
+        for one in doomed:
+            if one.child is not self._children.get(one.child.slot.number):
+                continue
+            if one.child.slot.done and time.monotonic() < one.by:
+                self._doomed.append(one)
+            else:
+                self._kill(one.child, one.token, one.why)
 
     def _kill(self, child: Watched, token: int, why: int) -> None:
         if child.slot.kill(token, why) == "child":

@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 _WORD_BYTES: Final = 8
 _WORDS: Final = 16
-_PID, _RUNNING, _STARTED, _DEADLINE, _REVOKED, _ORDERS, _HELD, _LOOKED_AFTER, _HORSE = range(9)
+_PID, _RUNNING, _STARTED, _DEADLINE, _REVOKED, _ORDERS, _HELD, _LOOKED_AFTER, _HORSE, _DONE = range(10)
 
 #: What a supervisor may want of a child: to clean up RQ's registries, because a job there is overdue. And why
 #: it has killed the process in which the child ran a job: RQ's stop-job, RQ's kill-horse, its time was over.
@@ -29,6 +29,9 @@ ORDER_MAINTENANCE: Final = 1
 ORDER_STOPPED: Final = 2
 ORDER_KILLED: Final = 4
 ORDER_OVERDUE: Final = 8
+
+#: Tells a child to report what it has done, while its job runs on; without a handler it is ignored.
+REPORT_SIGNAL: Final = signal.SIGURG
 
 _INDEX_BITS: Final = 16
 
@@ -110,6 +113,10 @@ class Slot:
         """How many leases the child holds."""
         self._words[self._base + _HELD] = count
 
+    def set_done(self, count: int) -> None:
+        """How many jobs the child has done and not reported."""
+        self._words[self._base + _DONE] = count
+
     def forget_revoked(self) -> None:
         """The child has let go of what was revoked."""
         with _Lock(self._slots.descriptor, self.number):
@@ -154,6 +161,11 @@ class Slot:
     def held(self) -> int:
         """How many leases the child holds."""
         return self._words[self._base + _HELD]
+
+    @property
+    def done(self) -> int:
+        """How many jobs the child has done and not reported."""
+        return self._words[self._base + _DONE]
 
     @property
     def looked_after(self) -> int:

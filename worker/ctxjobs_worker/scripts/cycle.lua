@@ -306,7 +306,8 @@ if current then
 else
   local state = (runs_on or #taken > 0) and 'busy' or 'idle'
   call('HSET', worker_key, 'last_heartbeat', now_text, 'state', state)
-  call('HDEL', worker_key, 'current_job')
+  -- What a worker tells in the middle of a job is no reason to forget that it runs.
+  if not runs_on or take > 0 then call('HDEL', worker_key, 'current_job') end
 end
 call('EXPIRE', worker_key, worker_ttl)
 
