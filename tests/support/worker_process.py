@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,11 @@ class WorkerProcess:
 
 @contextmanager
 def run_worker(
-    log_path: Path, *args: str, app: tuple[str, ...] = DEPOT, redis_url: str = ""
+    log_path: Path,
+    *args: str,
+    app: tuple[str, ...] = DEPOT,
+    redis_url: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[WorkerProcess]:
     """Run a worker; kill what is left of it and of its children at the end of the block.
 
@@ -57,9 +61,10 @@ def run_worker(
         args: More arguments for the command.
         app: The options that name its apps.
         redis_url: Its ``CTXJOBS_REDIS_URL``.
+        env: More of its environment.
     """
     command = ("-m", "ctxjobs", "worker", *app, *args)
-    with _running(log_path, command, CTXJOBS_REDIS_URL=redis_url) as worker:
+    with _running(log_path, command, CTXJOBS_REDIS_URL=redis_url, **(env or {})) as worker:
         yield worker
 
 

@@ -1,0 +1,110 @@
+"""The app ``faults``, and its jobs: each notes in the ledger when it starts and when it has done its work."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from support.faults.failpoints import IN_A_JOB, reach, strike
+from support.faults.ledger import Ledger
+
+from ctxjobs import App, CtxJobs, current_job
+
+APP_ID_VARIABLE = "FAULTS_APP_ID"
+OPTIONS = ("--app", "support.faults.app:create_app()")
+
+jobs = CtxJobs()
+
+
+class PlannedError(Exception):
+    """What a job raises that is to fail."""
+
+
+def create_app(*, app_id: str = "", redis_url: str | None = None) -> App:
+    """The app of one bench; a worker is told its id by its environment."""
+    app = App(__name__)
+    app_id = app_id or os.environ[APP_ID_VARIABLE]
+    app.config.update(SECRET_KEY="k1", CTXJOBS_APP_ID=app_id, CTXJOBS_REDIS_URL=redis_url)
+    jobs.init_app(app)
+    return app
+
+
+# --- jobs that work -------------------------------------------------------------------------
+
+
+@jobs.job
+def work(number: int, ms: int = 0) -> int:
+    _start(number)
+    time.sleep(ms / 1000)
+    return _end(number)
+
+
+@jobs.job
+async def work_async(number: int, ms: int = 0) -> int:
+    _start(number)
+    await asyncio.sleep(ms / 1000)
+    return _end(number)
+
+
+@jobs.job
+def fail(number: int, ms: int = 0) -> None:
+    _start(number)
+    time.sleep(ms / 1000)
+    _end(number)
+    raise PlannedError("as planned")
+
+
+@jobs.job
+def flaky(number: int, ms: int = 0) -> int:
+    """Fail as long as there are retries left."""
+    _start(number)
+    time.sleep(ms / 1000)
+    _end(number)
+    if current_job.retries_left:
+        raise PlannedError("as planned, and once more")
+    return number
+
+
+def _start(number: int) -> None:
+    Ledger.here().note(number, "start", _retries_left())
+    reach(IN_A_JOB)
+
+
+def _end(number: int) -> int:
+    Ledger.here().note(number, "end", _retries_left())
+    return number
+
+
+def _retries_left() -> int:
+    return current_job.retries_left or 0
+
+
+# --- jobs that end their process ------------------------------------------------------------
+
+
+def _hang_in_c() -> None:
+    """Hold the interpreter in one call that looks at no signal."""
+    sum(range(10**14))
+
+
+ENDINGS: dict[str, Callable[[], Any]] = {
+    "segfault": lambda: ctypes.string_at(0),
+    "os._exit(0)": lambda: os._exit(0),
+    "os._exit(3)": lambda: os._exit(3),
+    "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": _hang_in_c,
+}
+
+
+@jobs.job
+def end_process(number: int, how: str) -> None:
+    """End the process in the way *how*, with all that it holds."""
+    _start(number)
+    sys.stdout.flush()
+    strike(how, ENDINGS[how])
