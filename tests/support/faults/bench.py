@@ -39,7 +39,7 @@ class Bench:
     """
 
     def __init__(self, folder: Path, url: str, *, detour: str = "", **settings: Any) -> None:
-        app_id = f"faults-{secrets.token_hex(4)}"
+        self._app_id = app_id = f"faults-{secrets.token_hex(4)}"
         environment: Mapping[str, str] = settings.pop("environment", {})
         self._app = app.create_app(app_id=app_id, redis_url=url)
         self.crew = Crew(
@@ -54,6 +54,13 @@ class Bench:
 
     def __exit__(self, *exc_info: object) -> None:
         self.connection.close()
+
+    def move(self, url: str) -> None:
+        """Redis is somewhere else now; workers know that by themselves."""
+        self.connection.close()
+        self.connection = patient_client(url)
+        self.crew.url = url
+        self._app = app.create_app(app_id=self._app_id, redis_url=url)
 
     def order(self, kind: Kind = "work", ms: int = 0, *, count: int = 1, **options: Any) -> int:
         """Enqueue some jobs; the number of the last one."""

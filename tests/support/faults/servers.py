@@ -102,8 +102,8 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-class Trio:
-    """A master, its replica, and three sentinels that watch them.
+class Pair:
+    """A master and its replica, and a sentinel that watches them.
 
     Attributes:
         master: The server that is the master at first.
@@ -114,51 +114,31 @@ class Trio:
     NAME = "jobs"
 
     def __init__(self, folder: Path) -> None:
-        ports = free_ports(5)
-        self.master = Server(folder / "master", port=ports[0])
-        self.replica = Server(
-            folder / "replica", "--replicaof", "127.0.0.1", str(ports[0]), "--repl-diskless-sync-delay", "0",
-            port=ports[1],
-        )  # fmt: skip
-        self._sentinels = [self._sentinel(folder / f"sentinel-{port}", port) for port in ports[2:]]
-        hosts = ",".join(f"127.0.0.1:{port}" for port in ports[2:])
-        self.url = f"redis+sentinel://{hosts}/{self.NAME}/0"
-
-    def _sentinel(self, folder: Path, port: int) -> Server:
-        folder.mkdir()
-        configuration = folder / "sentinel.conf"
-        name = self.NAME
-        configuration.write_text(
-            f"port {port}\nbind 127.0.0.1\n"
-            f"sentinel monitor {name} 127.0.0.1 {self.master.port} 2\n"
-            f"sentinel down-after-milliseconds {name} 500\n"
-            f"sentinel failover-timeout {name} 3000\n"
-        )
-        return _Sentinel(folder, configuration, port)
+        master_port, replica_port, sentinel_port = free_ports(3)
+        at_once = ("--repl-diskless-sync-delay", "0")
+        self.master = Server(folder / "master", *at_once, port=master_port)
+        follows = ("--replicaof", "127.0.0.1", str(master_port))
+        self.replica = Server(folder / "replica", *follows, port=replica_port)
+        self._sentinel = _Sentinel(folder / "sentinel", sentinel_port, self.NAME, master_port)
+        self.url = f"redis+sentinel://127.0.0.1:{sentinel_port}/{self.NAME}/0"
 
     @contextmanager
-    def running(self) -> Iterator[Trio]:
-        """All of them run inside this block."""
-        with ExitStack() as stack:
-            for server in (self.master, self.replica):
-                stack.enter_context(server)
+    def running(self) -> Iterator[Pair]:
+        """All three run inside this block."""
+        with self.master, self.replica:
             wait_until(self._is_in_step, what="the replica is in step")
-            for sentinel in self._sentinels:
-                stack.enter_context(sentinel)
-            wait_until(self._know_each_other, what="the sentinels know all there is to know")
-            yield self
+            with self._sentinel:
+                wait_until(self._is_known, what="the sentinel knows the replica")
+                yield self
 
     def _is_in_step(self) -> bool:
         with self.replica.client() as client:
             return client.info("replication").get("master_link_status") == "up"
 
-    def _know_each_other(self) -> bool:
-        for sentinel in self._sentinels:
-            with sentinel.client() as client:
-                master = client.sentinel_master(self.NAME)
-                if (master["num-other-sentinels"], master["num-slaves"]) != (2, 1):
-                    return False
-        return True
+    def _is_known(self) -> bool:
+        with self._sentinel.client() as client:
+            replicas = client.sentinel_slaves(self.NAME)
+            return len(replicas) == 1 and not replicas[0]["is_disconnected"]
 
     def has_failed_over(self) -> bool:
         """Whether the replica is the master now."""
@@ -167,8 +147,15 @@ class Trio:
 
 
 class _Sentinel(Server):
-    def __init__(self, folder: Path, configuration: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, name: str, master_port: int) -> None:
         super().__init__(folder, port=port)
+        configuration = folder / "sentinel.conf"
+        configuration.write_text(
+            f"port {port}\nbind 127.0.0.1\n"
+            f"sentinel monitor {name} 127.0.0.1 {master_port} 1\n"
+            f"sentinel down-after-milliseconds {name} 500\n"
+            f"sentinel failover-timeout {name} 3000\n"
+        )
         self.url = f"redis://127.0.0.1:{port}"
         self._command = [
             str(find_server()),
