@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -74,6 +75,8 @@ class Settler:
                 refusals += not may_pass(exc)
                 if refusals >= _REFUSALS:
                     _log.error("job %s: its outcome cannot be written: %s", outcome.job.id, exc)
+                    with suppress(RedisError):
+                        self._worker.forget(execution_id)
                     break
                 self._pause(exc)
             except RedisError as exc:

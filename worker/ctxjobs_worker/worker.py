@@ -319,6 +319,10 @@ class Worker(TellsOutcomes):
         """Whether this worker holds an execution, so that nothing of its outcome is in Redis yet."""
         return bool(self.connection.hexists(self._leases, execution_id))
 
+    def forget(self, execution_id: str) -> None:
+        """Give no signs of life of an execution any more; RQ's clean-up ends it then."""
+        self.connection.hdel(self._leases, execution_id)
+
     @contextmanager
     def in_place_of(self, worker: str) -> Iterator[None]:
         """Inside this block, what handlers end was a lease of *worker*, which is gone."""

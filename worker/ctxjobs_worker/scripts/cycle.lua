@@ -202,6 +202,21 @@ for _, exec in ipairs(forget) do
   end
 end
 
+-- Who asks for more holds nothing besides. What stands here all the same was reported to a Redis that has lost
+-- it since: a master whose replica was behind, a machine that went down. It runs again.
+if take > 0 and not runs_on and call('HLEN', leases) > #slow then
+  local known_of = {}
+  for _, exec in ipairs(slow) do known_of[exec] = true end
+  local held = held_by(worker)
+  for i = #held, 1, -1 do
+    local exec, state, job_id, queue = held[i][1], held[i][2], held[i][3], held[i][4]
+    if not known_of[exec] then
+      if state == 'S' then put_back_started(exec, job_id, queue, false) else put_back(job_id, queue, false) end
+      call('HDEL', leases, exec)
+    end
+  end
+end
+
 -- take ---------------------------------------------------------------------------------------
 
 local bytes, entries = 0, {}
