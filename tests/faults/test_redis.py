@@ -1,8 +1,8 @@
 """Redis fails, in all the ways that it has, under load: every job runs once, and none of them twice.
 
 Nothing is in flight at these faults: what a worker has taken stands in Redis, and what it has done it reports
-as soon as Redis is back. One worker for all of it, with a line to its Redis that can be cut. Redis only answers
-what is on its disk, so what it has answered outlives it.
+as soon as Redis is back. One worker for all of it, with a line to its Redis that can be cut. Redis only
+answers what is on its disk, so what it has answered outlives it.
 """
 
 from __future__ import annotations

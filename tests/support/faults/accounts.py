@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -139,14 +139,17 @@ def _all_about(order: Order, why: str, history: History, stock: Stock) -> str:
     return "\n".join(lines)
 
 
-def overtaken(orders: Sequence[Order], history: History) -> list[str]:
-    """Jobs that started before one that was enqueued before them; for one child, one queue and no dependents.
+def overtaken(account: Account, among: Collection[int] = ()) -> list[str]:
+    """Jobs that started before one with a smaller number; for one child, one queue, and no dependents.
 
-    A job that has run before is not counted: a retry goes to the end of the queue.
+    Args:
+        account: The account.
+        among: Numbers of the jobs to look at; empty means all.
     """
-    firsts = [history.runs[order.number][0] for order in orders if order.number in history.runs]
+    runs = account.history.runs
+    firsts = sorted((runs[number][0].start, number) for number in among or runs)
     return [
-        f"job {later.number} ({later}) started before job {earlier.number} ({earlier})"
-        for earlier, later in pairwise(firsts)
-        if later.start < earlier.start
+        f"job {later} started after job {earlier}"
+        for (_, earlier), (_, later) in pairwise(firsts)
+        if later < earlier
     ]

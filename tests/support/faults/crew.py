@@ -136,10 +136,10 @@ class Crew:
 
     # --- faults ---------------------------------------------------------------------------
 
-    def arm(self, step: str, count: int = 1) -> None:
-        """Let the process die that takes this step."""
+    def arm(self, step: str, count: int = 1, *, stall_ms: int = 0) -> None:
+        """Let the process die that takes this step, or stand still for a while."""
         self.armed.with_suffix(".done").unlink(missing_ok=True)
-        failpoints.arm(self.armed, step, count)
+        failpoints.arm(self.armed, step, count, stall_ms)
 
     def was_struck(self) -> bool:
         """Whether some process has died at the armed step."""

@@ -1,8 +1,9 @@
 """Dying at a given step: a worker's processes look, at each step, whether that is to be their last one.
 
 A test *arms* one step in a file. The first process that takes the step, or takes it for the n-th time since,
-removes the file, notes in the ledger what it holds, and kills itself by SIGKILL. Nothing of this is in the
-worker: ``sitecustomize`` wraps the methods of its classes before anything of it runs.
+removes the file, notes in the ledger what it holds, and kills itself by SIGKILL; or it just stands still for
+a while, as one does that the system does not let run. Nothing of this is in the worker: ``sitecustomize``
+wraps the methods of its classes before anything of it runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import importlib
 import os
 import secrets
 import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -70,10 +73,10 @@ SUPERVISOR: dict[str, tuple[str, str, When]] = {
 IN_A_JOB = "in-the-job"
 
 
-def arm(path: Path, step: str, count: int = 1) -> None:
-    """Let the process die that takes *step* for the *count*-th time from now on."""
+def arm(path: Path, step: str, count: int = 1, stall_ms: int = 0) -> None:
+    """Let the process die, or stand still, that takes *step* for the *count*-th time from now on."""
     new = path.with_suffix(".new")
-    new.write_text(f"{step} {count} {secrets.token_hex(4)}")
+    new.write_text(f"{step} {count} {stall_ms} {secrets.token_hex(4)}")
     new.rename(path)
 
 
@@ -81,7 +84,7 @@ def place() -> None:
     """Wrap the methods of this process' classes."""
     if PATH_VARIABLE not in os.environ:
         return
-    is_loader = "ctxjobs_worker.loader" in importlib.import_module("sys").orig_argv
+    is_loader = "ctxjobs_worker.loader" in sys.orig_argv
     for name, (module, method, when) in ({**CHILD, **LEAVING} if is_loader else SUPERVISOR).items():
         _wrap(name, importlib.import_module(f"ctxjobs_worker.{module}"), method, when)
 
@@ -112,14 +115,17 @@ def reach(step: str) -> None:
     if not path.exists():
         return
     try:
-        armed, count, nonce = path.read_text().split()
+        armed, count, stall_ms, nonce = path.read_text().split()
         _taken[nonce] = _taken.get(nonce, 0) + (armed == step)
         if armed != step or _taken[nonce] < int(count):
             return
         path.rename(path.with_suffix(".done"))
     except FileNotFoundError:
         return  # another process was faster
-    strike(step)
+    if stall_ms != "0":
+        time.sleep(int(stall_ms) / 1000)
+    else:
+        strike(step)
 
 
 def strike(label: str, end: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGKILL)) -> None:

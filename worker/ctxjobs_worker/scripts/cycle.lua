@@ -307,6 +307,8 @@ if take > 0 then
     local ok, problem = pcall(rotate and take_in_turn or take_in_order)
     for i = #popped[2], popped[3] + 1, -1 do call('LPUSH', 'rq:queue:' .. popped[1], popped[2][i]) end
     if #entries > 0 then call('HSET', leases, unpack(entries)) end
+    -- What was moved for it from another queue, at the same time, is not to wait until it asks again.
+    if #taken > 0 and #queues > 1 then empty_taking(worker, queues) end
     if not ok and #taken == 0 then return redis.error_reply(type(problem) == 'table' and problem.err or problem) end
   end
 end

@@ -2,7 +2,7 @@
 --
 -- ARGV[1], in MessagePack, an array:
 --   1 worker       its name
---   2 how          'settle': its running job turned out long; what was taken after that one goes back
+--   2 how          'settle': its running job turned out long; what was taken with it, after it, goes back
 --                  'leave':  it ends in order and runs nothing; everything goes back
 --                  'stop':   its process was ended by the operator; everything goes back, the running job, too
 --                  'died':   its process is gone; everything goes back but the running job
@@ -41,7 +41,9 @@ for i = #held, 1, -1 do
     if state == 'L' then start(worker, exec, job_id, queue, lease_s, now_text, now_float) end
     started = {job_id, queue}
   elseif how == 'settle' then
-    if exec > running and state == 'L' then
+    -- Only what came in the same answer as the running job was revoked. If this comes late, the worker may have
+    -- taken more since, and be running it.
+    if exec > running and string.sub(exec, 1, -5) == string.sub(running, 1, -5) and state == 'L' then
       put_back(job_id, queue, false)
       call('HDEL', leases, exec)
     end
