@@ -18,8 +18,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
+from ctxjobs.keys import REDELIVERED_FIELD
 from ctxjobs_worker.link import Link
 
+_REDELIVERED: Final = REDELIVERED_FIELD.encode()
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 #: How long a started job counts as alive without another sign of life, in seconds. RQ's own; signs are given
@@ -122,6 +124,11 @@ class Taken:
     fields: dict[bytes, bytes]
     has_started: bool
     at: float
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Whether it went back to its queue before, because its process was gone."""
+        return _REDELIVERED in self.fields
 
 
 #: An outcome as the script wants it: see ``done`` in ``scripts/cycle.lua``.

@@ -153,7 +153,7 @@ class Engine:
         while self._in_hand:
             taken = self._in_hand.popleft()
             self._slot.set_held(len(self._in_hand) + self._exchange.is_ahead)
-            job = self._employer.read(taken)
+            job = self._read(taken)
             if job is None:
                 _log.warning("%r was in queue %s and is no job; it was dropped", taken.job_id, taken.queue)
                 self._exchange.forget(taken)
@@ -165,6 +165,15 @@ class Engine:
                 self._give_back()
             elif len(self._in_hand) == len(jobs) // _AHEAD_ONE_IN:
                 self._ask_ahead()
+
+    def _read(self, taken: Taken) -> Job | None:
+        """Read a job. One whose process was gone runs from here on: that it is read may have been the end."""
+        if taken.has_started and taken.is_redelivered:
+            self._slot.start(_token(taken), time.monotonic())
+        job = self._employer.read(taken)
+        if job is None:
+            self._slot.end()
+        return job
 
     def _give_back(self, *jobs: Taken) -> None:
         """Give back all that is in hand or on its way here, *jobs* before that."""

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from ctxjobs.keys import REDELIVERED_FIELD
 from ctxjobs_worker.cycle import Cycle, Done, Identity, Now, Reply, Request, Script, Taken
 from ctxjobs_worker.employer import Employer
 from ctxjobs_worker.link import Link
@@ -28,7 +27,6 @@ from ctxjobs_worker.waiting import LAST_LOOK_S, Waiter
 _log = logging.getLogger("ctxjobs.worker")
 
 _RELEASE: Final = Script("release")
-_REDELIVERED: Final = REDELIVERED_FIELD.encode()
 
 #: For how long a process that was asked to stop goes on trying to report what it has done, in seconds.
 REPORT_PATIENCE_S: Final = 60.0
@@ -333,7 +331,7 @@ def done_of(outcome: Outcome) -> Done:
         ending.has_dependencies,
         ending.ran_s,
         _index_entry(job, ending.keep_s),
-        _REDELIVERED in taken.fields,
+        taken.is_redelivered,
     )
 
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 from rq.job import Job
 from rq.utils import now
 
-from ctxjobs.errors import ProcessDiedError
+from ctxjobs.errors import EnvelopeMismatchError, ProcessDiedError
 from ctxjobs.rqcompat import execution
+from ctxjobs.rqjob import ContextJob
 from ctxjobs_worker.cycle import Taken
 from ctxjobs_worker.options import Remains
 from ctxjobs_worker.perform import Outcome
@@ -24,6 +25,8 @@ _log = logging.getLogger("ctxjobs.worker")
 
 #: How many children may end over the callbacks of one job; the next one calls none.
 _CALLBACK_ATTEMPTS: Final = 1
+#: How many may end over it in all; the next one reads nothing of it.
+_READ_ATTEMPTS: Final = 2
 
 
 def look_after(remains: Remains, worker: Any, settler: Settler) -> None:
@@ -35,7 +38,7 @@ def look_after(remains: Remains, worker: Any, settler: Settler) -> None:
         settler: Brings the outcome to Redis.
     """
     taken = _taken(remains, worker.connection)
-    job = None if taken is None else worker.read(taken)
+    job = None if taken is None else _read(taken, remains, worker)
     if taken is None or job is None or not is_started(remains, worker.connection):
         _log.info("job %s: somebody else has ended it meanwhile", remains.job_id)
         return
@@ -61,6 +64,20 @@ def _taken(remains: Remains, connection: Any) -> Taken | None:
     if not fields:
         return None
     return Taken(remains.queue, remains.job_id, remains.execution_id, fields, True, time.monotonic())
+
+
+def _read(taken: Taken, remains: Remains, worker: Any) -> Job | None:
+    if remains.attempts < _READ_ATTEMPTS:
+        job: Job | None = worker.read(taken)
+        return job
+    return execution.read_job(_UnreadJob, taken.job_id, taken.fields, worker.connection, worker.serializer)
+
+
+class _UnreadJob(ContextJob):
+    """A job that is refused as it is: whoever has read it has ended over it."""
+
+    def _admit(self, fields: dict[str, bytes]) -> dict[str, bytes]:
+        raise EnvelopeMismatchError(self.id, "each process that has read it has ended", "Enqueue it again.")
 
 
 def _call_back(remains: Remains, worker: Any, outcome: Outcome) -> None:

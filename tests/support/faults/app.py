@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import resource
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -85,6 +88,39 @@ def _retries_left() -> int:
     return current_job.retries_left or 0
 
 
+# --- jobs that leave something behind -------------------------------------------------------
+
+_left: list[object] = []
+
+
+@jobs.job
+def leak(number: int, mib: int) -> int:
+    """Hold so much memory for as long as the process lives."""
+    _start(number)
+    _left.append(bytearray(b"x") * (mib << 20))
+    return _end(number)
+
+
+@jobs.job
+def leave_thread(number: int, ms: int = 0) -> int:
+    """Leave a thread behind that never ends."""
+    _start(number)
+    threading.Thread(target=threading.Event().wait, name="left", daemon=False).start()
+    return _end(number)
+
+
+@jobs.job
+def exhaust(number: int, mib: int) -> int:
+    """Want more memory than this process may have."""
+    _start(number)
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (mib << 20, limits[1]))
+    try:
+        return len(bytearray(mib << 20)) and _end(number)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
 # --- jobs that end their process ------------------------------------------------------------
 
 
@@ -93,11 +129,18 @@ def _hang_in_c() -> None:
     sum(range(10**14))
 
 
+def _be_killed_for_memory() -> None:
+    """Stands for the kernel that is out of memory: it sends SIGKILL, from outside, at any line."""
+    subprocess.Popen(["sh", "-c", "kill -9 $PPID"])
+    signal.pause()
+
+
 ENDINGS: dict[str, Callable[[], Any]] = {
     "segfault": lambda: ctypes.string_at(0),
     "os._exit(0)": lambda: os._exit(0),
     "os._exit(3)": lambda: os._exit(3),
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "out-of-memory": _be_killed_for_memory,
     "hang": _hang_in_c,
 }
 

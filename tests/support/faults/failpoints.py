@@ -87,6 +87,8 @@ def place() -> None:
     is_loader = "ctxjobs_worker.loader" in sys.orig_argv
     for name, (module, method, when) in ({**CHILD, **LEAVING} if is_loader else SUPERVISOR).items():
         _wrap(name, importlib.import_module(f"ctxjobs_worker.{module}"), method, when)
+    if is_loader:
+        _place_poison()
 
 
 def _wrap(name: str, module: Any, method: str, when: When) -> None:
@@ -106,7 +108,22 @@ def _wrap(name: str, module: Any, method: str, when: When) -> None:
     setattr(cls, attribute, wrapped)
 
 
+#: The id of a job over which every process dies that so much as reads it.
+POISON = "job-1000000"
 _taken: dict[str, int] = {}
+
+
+def _place_poison() -> None:
+    """As a job whose payload is more than a process can bear, before anything of it runs."""
+    worker = importlib.import_module("ctxjobs_worker.worker").Worker
+    read = worker.read
+
+    def wrapped(self: Any, taken: Any) -> Any:
+        if taken.job_id == POISON:
+            strike("poison")
+        return read(self, taken)
+
+    worker.read = wrapped
 
 
 def reach(step: str) -> None:
@@ -130,5 +147,6 @@ def reach(step: str) -> None:
 
 def strike(label: str, end: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGKILL)) -> None:
     """Note what this process holds, and end it."""
-    Ledger.here().fault(os.getpid(), label, held_by([os.getpid()], os.environ[URL_VARIABLE]))
+    holders = [os.getpid(), os.getppid()]  # a fork's job is its parent's
+    Ledger.here().fault(os.getpid(), label, held_by(holders, os.environ[URL_VARIABLE]))
     end()
