@@ -134,14 +134,14 @@ def test_a_job_that_may_expire_in_its_queue_comes_alone(asks: Asks, high: Queue)
     fill(high, "a")
     fill(high, "b", ttl=100)
     fill(high, "c")
-    assert [ids(asks.take(5)) for _ in range(3)] == [["a"], ["b"], ["c"]]
+    assert [ids(asks.take(5, runs_on=True)) for _ in range(3)] == [["a"], ["b"], ["c"]]
 
 
 def test_much_data_ends_an_answer(asks: Asks, high: Queue) -> None:
     """So that one answer has a megabyte, not 128."""
     for name in "ab":
         high.enqueue("builtins.len", os.urandom(1_200_000), job_id=name)  # RQ compresses it
-    assert [ids(asks.take(5)) for _ in range(2)] == [["a"], ["b"]]
+    assert [ids(asks.take(5, runs_on=True)) for _ in range(2)] == [["a"], ["b"]]
 
 
 def test_a_deleted_job_is_passed_over(asks: Asks, high: Queue, redis_connection: redis.Redis) -> None:
@@ -208,6 +208,13 @@ def test_a_worker_that_rq_has_lost_is_told(asks: Asks, redis_connection: redis.R
     """It registers again."""
     redis_connection.delete("rq:worker:w1")
     assert asks.take(1).is_unregistered
+
+
+def test_who_asks_for_more_holds_nothing(asks: Asks, high: Queue) -> None:
+    """What its leases hold all the same was reported to a Redis that has lost it since; it runs again."""
+    fill(high, "a", "b", "c")
+    asks.take(2)
+    assert ids(asks.take(3)) == ["a", "b", "c"]
 
 
 # --- Leases -----------------------------------------------------------------------------------
@@ -291,6 +298,25 @@ def test_behind_a_long_job_nobody_waits(asks: Asks, high: Queue, redis_connectio
     assert Job.fetch("b", redis_connection).get_status() is JobStatus.STARTED
 
 
+def test_what_was_asked_for_ahead_goes_back_with_it(asks: Asks, high: Queue) -> None:
+    """It is behind the long job, too."""
+    fill(high, "a", "b", "c", "d", "e")
+    running = asks.take(2).taken[0].execution_id
+    asks.take(2, at_once=False, runs_on=True)
+    asks.release("settle", running)
+    assert high.job_ids == ["b", "c", "d", "e"]
+
+
+def test_a_release_that_comes_late_takes_nothing_newer(asks: Asks, high: Queue) -> None:
+    """The job has ended since, and the worker has taken others."""
+    fill(high, "a", "b", "c", "d")
+    first = asks.take(2)
+    held = [taken.execution_id for taken in first.taken[1:]]
+    asks.ask(Request(done=[outcome(first)], back=held, take=2))
+    asks.release("settle", first.taken[0].execution_id)
+    assert high.job_ids == ["d"]
+
+
 def test_of_a_dead_child_all_goes_back_but_its_job(asks: Asks, high: Queue) -> None:
     """What becomes of that one is decided by whoever looks at it next."""
     assert released(asks, high, "died") == ["c"]
@@ -329,7 +355,7 @@ def test_what_went_back_from_a_dead_process_comes_alone(asks: Asks, high: Queue)
     fill(high, "a", "b", "c")
     reply = asks.take(3)
     asks.release("died", reply.taken[0].execution_id)
-    assert [ids(asks.take(3)) for _ in range(2)] == [["b"], ["c"]]
+    assert [ids(asks.take(3, runs_on=True)) for _ in range(2)] == [["b"], ["c"]]
 
 
 # --- Signs of life ----------------------------------------------------------------------------

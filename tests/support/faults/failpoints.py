@@ -13,7 +13,6 @@ import importlib
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +35,7 @@ CHILD: dict[str, tuple[str, str, When]] = {
     "before-a-request": ("cycle", "Cycle.send", "before"),
     "request-on-its-way": ("cycle", "Cycle.send", "after"),
     "answer-read": ("cycle", "Cycle.receive", "after"),
-    "answer-noted": ("engine", "Engine._take_note", "after"),
+    "answer-noted": ("exchange", "Exchange._take_note", "after"),
     "before-it-reads-a-job": ("worker", "Worker.read", "before"),
     "job-read": ("worker", "Worker.read", "after"),
     "in-the-slot": ("slots", "Slot.start", "after"),
@@ -53,9 +52,9 @@ CHILD: dict[str, tuple[str, str, When]] = {
 }
 #: Steps of a child that ends, because it was asked to.
 LEAVING: dict[str, tuple[str, str, When]] = {
-    "before-it-leaves": ("engine", "Engine._leave", "before"),
-    "before-it-gives-back": ("engine", "Engine._release", "before"),
-    "left": ("engine", "Engine._leave", "after"),
+    "before-it-leaves": ("exchange", "Exchange.leave", "before"),
+    "before-it-gives-back": ("exchange", "Exchange.release", "before"),
+    "left": ("exchange", "Exchange.leave", "after"),
 }
 #: Steps of the supervisor.
 SUPERVISOR: dict[str, tuple[str, str, When]] = {
@@ -81,14 +80,12 @@ def arm(path: Path, step: str, count: int = 1, stall_ms: int = 0) -> None:
 
 
 def place() -> None:
-    """Wrap the methods of this process' classes."""
+    """Wrap methods, of the supervisor and of its children alike: the first loader is a fork of the former."""
     if PATH_VARIABLE not in os.environ:
         return
-    is_loader = "ctxjobs_worker.loader" in sys.orig_argv
-    for name, (module, method, when) in ({**CHILD, **LEAVING} if is_loader else SUPERVISOR).items():
+    for name, (module, method, when) in {**SUPERVISOR, **CHILD, **LEAVING}.items():
         _wrap(name, importlib.import_module(f"ctxjobs_worker.{module}"), method, when)
-    if is_loader:
-        _place_poison()
+    _place_poison()
 
 
 def _wrap(name: str, module: Any, method: str, when: When) -> None:

@@ -21,6 +21,10 @@ local now_s = tonumber(time[1])
 -- alone, and so counts as started at once: if it was the one that ended the process, the next end is its own.
 local REDELIVERED = 'ctxjobs_redelivered'
 
+-- The last four digits of the execution ids of what was asked for ahead, while others were still to run, begin
+-- with this.
+local AHEAD = '8000'
+
 local function start(worker, exec, job_id, queue, lease_s, now_text, now_float)
   call('HSET', 'ctxjobs:leases:' .. worker, exec, cmsgpack.pack({'S', job_id, queue}))
   local job, member = 'rq:job:' .. job_id, job_id .. ':' .. exec

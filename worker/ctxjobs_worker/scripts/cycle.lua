@@ -238,7 +238,7 @@ local function comes_alone(fields)
 end
 
 local function take_job(queue, job_id, fields)
-  local exec = prefix .. string.format('%04x', #taken)
+  local exec = prefix .. string.format('%04x', #taken + (at_once and 0 or tonumber(AHEAD, 16)))
   taken[#taken + 1] = {queue, job_id, exec, fields}
   if at_once and #taken == 1 then
     start(worker, exec, job_id, queue, lease_s, now_text, now_float)

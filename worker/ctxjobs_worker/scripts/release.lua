@@ -32,6 +32,14 @@ end
 -- The first write is one that a Redis without memory refuses, before anything is done.
 call('HSET', 'ctxjobs:worker:' .. worker, 'released', how)
 
+-- Whether a lease was in hand, or asked for ahead, when the running job was. If this comes late, the worker may
+-- have taken more since, and be running it.
+local function was_in_hand(exec)
+  local seq, running_seq = tonumber(string.sub(exec, -16, -5), 16), tonumber(string.sub(running, -16, -5), 16)
+  if seq == running_seq then return exec > running end
+  return seq == running_seq + 1 and string.sub(exec, -4) >= AHEAD
+end
+
 local gone = how == 'died' or how == 'expire'
 local started = {}
 local held = held_by(worker)
@@ -41,9 +49,7 @@ for i = #held, 1, -1 do
     if state == 'L' then start(worker, exec, job_id, queue, lease_s, now_text, now_float) end
     started = {job_id, queue}
   elseif how == 'settle' then
-    -- Only what came in the same answer as the running job was revoked. If this comes late, the worker may have
-    -- taken more since, and be running it.
-    if exec > running and string.sub(exec, 1, -5) == string.sub(running, 1, -5) and state == 'L' then
+    if state == 'L' and was_in_hand(exec) then
       put_back(job_id, queue, false)
       call('HDEL', leases, exec)
     end
