@@ -58,8 +58,9 @@ def keep_spares(client: Redis) -> None:
 def send(client: Redis, command: list[Any], doubt: int | None = None) -> Any:
     """Send one command.
 
-    A connection may break after Redis has done what it was told, and before it has said so. Whether the
-    command is sent again then, is as the client is configured. Redis is told that it is sent again.
+    A connection may break after Redis has done what it was told, and before it has said so. Then the command
+    is sent again, and says that it is, as often as the client is configured to; and once over a connection of
+    our own, which may have been dead for a moment.
 
     Args:
         client: Where to.
@@ -81,8 +82,9 @@ def send(client: Redis, command: list[Any], doubt: int | None = None) -> Any:
     try:
         connection.send_packed_command([_pack(tuple(command))])
         return connection.read_response()
-    except (RedisConnectionError, RedisTimeoutError):  # redis-py has closed the connection
-        if connection.retry.get_retries() == 0:
+    except (RedisConnectionError, RedisTimeoutError) as exc:  # redis-py has closed the connection
+        was_dead = spares is not None and isinstance(exc, RedisConnectionError)
+        if connection.retry.get_retries() == 0 and (doubt is None or not was_dead):
             raise
     except RedisError:
         raise  # that is the answer

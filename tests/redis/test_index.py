@@ -308,6 +308,14 @@ def test_what_is_over_is_removed(redis_connection: redis.Redis, enqueue: Callabl
     )
 
 
+def test_a_long_kept_job_among_many(redis_connection: redis.Redis, app: flask.Flask) -> None:
+    """Of jobs that are enqueued together, the one that may wait longest says how long their key lives."""
+    queue = family.jobs.queue()
+    datas = [queue.prepare_data(leaf, ("a",), ttl=ttl) for ttl in (60, 3 * DAY_S, 120)]
+    in_request(app, lambda: queue.enqueue_many(datas), tenant="t", request="r")
+    assert redis_connection.ttl(keys(redis_connection, "tenant")[0]) == pytest.approx(4 * DAY_S, abs=180)
+
+
 def test_many_jobs_always_remove_what_is_over(redis_connection: redis.Redis, app: flask.Flask) -> None:
     """What is over goes with every call that enqueues many jobs."""
     in_request(app, leaf.enqueue, tenant="t")

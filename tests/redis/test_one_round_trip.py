@@ -195,6 +195,31 @@ def test_a_job_that_is_enqueued_twice_stands_there_twice(
     assert ids(own_connection) == [job.id, job.id]
 
 
+def test_a_caller_that_tries_again(own_connection: redis.Redis, proxy: RedisProxy) -> None:
+    """Who gets an error for an answer that was lost, and enqueues the same job again, has it there once."""
+    app = family.create_app(CTXJOBS_REDIS_URL=proxy.url)
+    queue = family.jobs.queue()
+    job = in_request(app, lambda: queue.create_job(leaf, ("a",)))
+    proxy.lose = lambda number: True
+    with pytest.raises(redis.ConnectionError):
+        queue.enqueue_job(job)
+    proxy.lose = lambda number: False
+    queue.enqueue_job(job)
+    assert ids(own_connection) == [job.id]
+
+
+def test_a_job_that_was_there_before_is_not_sent_again(
+    own_connection: redis.Redis, proxy: RedisProxy
+) -> None:
+    """Of a job that is enqueued once more nothing tells whether it was; that is for the caller to decide."""
+    app = family.create_app(CTXJOBS_REDIS_URL=proxy.url)
+    job = in_request(app, leaf.enqueue)
+    proxy.lose = lambda number: True
+    with pytest.raises(redis.ConnectionError):
+        family.jobs.queue().enqueue_job(job)
+    assert ids(own_connection) == [job.id, job.id]
+
+
 def test_tracing_libraries_see_the_command(
     own_connection: redis.Redis, app: flask.Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,13 +245,14 @@ def test_redis_fails_after_some_of_many(
     monkeypatch.setattr(writing, "MAX_JOBS", 5)
     proxied = family.create_app(CTXJOBS_REDIS_URL=proxy.url)
     own_connection.script_load(writing._SCRIPT)
-    proxy.lose = lambda number: number == 2
+    proxy.lose = lambda number: number > 1
     with pytest.raises(PartlyEnqueuedError) as caught:
         in_request(proxied, lambda: leaf.enqueue_many((str(n),) for n in range(12)), tenant="t")
     error = caught.value
     assert (error.enqueued, len(error.jobs)) == (5, 12)
     assert "5 of 12 jobs are enqueued" in str(error)
     assert own_connection.llen(QUEUE) == 10  # those of the second call are there; its answer is lost
+    proxy.lose = lambda number: False
     in_request(proxied, lambda: family.jobs.queue().enqueue_jobs(error.jobs[error.enqueued :]))
     assert ids(own_connection) == [job.id for job in error.jobs]
 
@@ -242,15 +268,32 @@ def test_redis_fails_before_any_of_many(own_connection: redis.Redis, proxy: Redi
 # --- Connections -----------------------------------------------------------------------------
 
 
-def test_a_connection_that_redis_has_closed(
-    own_connection: redis.Redis, app: flask.Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that was idle for a while and is closed is opened again."""
-    monkeypatch.setattr(sending, "_FRESH_S", 0.0)
+def test_a_connection_that_redis_has_just_closed(own_connection: redis.Redis, app: flask.Flask) -> None:
+    """A job is enqueued over another one."""
     in_request(app, leaf.enqueue)
     own_connection.client_kill_filter(_type="normal", skipme=True)
     in_request(app, leaf.enqueue)
     assert own_connection.llen(QUEUE) == 2
+
+
+def test_a_connection_that_redis_has_closed_meanwhile(
+    own_connection: redis.Redis, app: flask.Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was idle is looked at before it is used, because not every command may be sent again."""
+    monkeypatch.setattr(sending, "_FRESH_S", 0.0)
+    job = in_request(app, leaf.enqueue)
+    own_connection.client_kill_filter(_type="normal", skipme=True)
+    family.jobs.queue().enqueue_job(job)
+    assert ids(own_connection) == [job.id, job.id]
+
+
+def test_a_redis_that_is_gone(app: flask.Flask) -> None:
+    """Where Redis is gone after a job was enqueued, the next one says so."""
+    with EmbeddedRedis() as server:
+        gone = family.create_app(CTXJOBS_REDIS_URL=server.url)
+        in_request(gone, leaf.enqueue)
+    with pytest.raises(RedisUnavailableError):
+        in_request(gone, leaf.enqueue)
 
 
 def test_an_answer_goes_to_whoever_has_asked(
