@@ -27,7 +27,7 @@ TIMES: dict[str, float] = {
     "upkeep.STEADY_S": 1.0,
     "upkeep.TIMEOUT_S": 1.0,
     "engine._FRESH_S": 1.0,
-    "engine.REPORT_PATIENCE_S": 5.0,
+    "exchange.REPORT_PATIENCE_S": 5.0,
     "worker._MAINTENANCE_PAUSE_S": 0.5,
 }
 
