@@ -237,8 +237,7 @@ class Supervisor:
         for ending in endings:
             try:
                 remains = self._released(ending)
-            except RedisError as exc:
-                self._must(self._upkeep).failed(exc)
+            except RedisError:
                 if self._fleet.phase != "draining":
                     self._endings.append(ending)  # there is nothing for another child to do meanwhile
                     continue
@@ -258,10 +257,14 @@ class Supervisor:
         upkeep = self._must(self._upkeep)
         if not upkeep.is_reachable:
             raise RedisError("it did not answer a moment ago")
-        if child.gives_back:
-            upkeep.release(child.identity, "stop")
-            return ()
-        running = upkeep.release(child.identity, "died", ending.running)
+        try:
+            if child.gives_back:
+                upkeep.release(child.identity, "stop")
+                return ()
+            running = upkeep.release(child.identity, "died", ending.running)
+        except RedisError as exc:
+            upkeep.failed(exc)
+            raise
         if running is None:
             return ending.left
         return (*ending.left, remains_of(child, running, ending.running, _ending(ending.code)))

@@ -15,8 +15,7 @@ from support.faults import app
 from support.faults.accounts import Account, account_for, waits_in_vain
 from support.faults.crew import Crew
 from support.faults.orders import Kind, Order
-from support.faults.servers import patient_client
-from support.faults.stock import statuses, take_stock
+from support.faults.stock import patient_client, statuses, take_stock
 from support.waiting import wait_until
 
 #: States in which a job stays.

@@ -16,7 +16,7 @@ VARIABLE = "FAULTS_HASTE"
 
 #: Module and name of each time, in seconds, from the ground floor up: a module copies those below it.
 TIMES: dict[str, float] = {
-    "link.LAST_PAUSE_S": 0.2,
+    "link.LAST_PAUSE_S": 0.3,
     "lifecycle.FIRST_BACKOFF_S": 0.05,
     "lifecycle.LAST_BACKOFF_S": 0.5,
     "cycle.LEASE_S": 4,

@@ -63,7 +63,7 @@ class Plan:
         return tuple(dict.fromkeys(["default", *(order.queue for order in self.orders)]))
 
 
-def make_plan(seed: int, hits: Sequence[Hit], *, jobs: int = 300, blows: int = 4) -> Plan:
+def make_plan(seed: int, hits: Sequence[Hit], *, jobs: int = 300, blows: int = 4, children: int = 0) -> Plan:
     """The plan of a seed.
 
     Args:
@@ -71,6 +71,7 @@ def make_plan(seed: int, hits: Sequence[Hit], *, jobs: int = 300, blows: int = 4
         hits: What may go wrong.
         jobs: How many jobs.
         blows: How many times something goes wrong.
+        children: How many children run jobs; 0 lets the seed choose.
     """
     rng = random.Random(seed)
     queues = rng.choice([("default",), ("default",), ("default", "other")])
@@ -85,7 +86,8 @@ def make_plan(seed: int, hits: Sequence[Hit], *, jobs: int = 300, blows: int = 4
         )
         for at in times
     )
-    options = ["-c", str(rng.choice([1, 2, 2, 3])), "--kill-grace-s", "1"]
+    chosen = rng.choice([1, 2, 2, 3])
+    options = ["-c", str(children or chosen), "--kill-grace-s", "1"]
     if rng.random() < 0.15:
         options.append("--isolate")
     if rng.random() < 0.2:

@@ -22,25 +22,27 @@ from support.waiting import wait_until
 STEPS = (*failpoints.CHILD, failpoints.IN_A_JOB)
 
 
-def run_round(plan: Plan, folder: Path, *, timeout_s: float = 40.0) -> Account:
+def run_round(plan: Plan, folder: Path, *, timeout_s: float = 40.0, in_earnest: bool = False) -> Account:
     """Carry out a plan, and give account.
 
     Args:
         plan: The plan.
         folder: For the ledger, the logs, and Redis' files.
         timeout_s: For how long jobs may go on after the last blow.
+        in_earnest: Whether all times are those of the product, and Redis is paused for a minute.
     """
     hits_redis = any(blow.hit in REDIS[1:] for blow in plan.blows)
     with ExitStack() as stack:
         server = stack.enter_context(Server(folder / "redis", *(AOF if hits_redis else ())))
         line = stack.enter_context(Line(server.socket_path, random.Random(plan.seed)))
-        bench = stack.enter_context(Bench(folder, server.url, detour=line.url if hits_redis else ""))
+        detour = line.url if hits_redis else ""
+        bench = stack.enter_context(Bench(folder, server.url, detour=detour, in_earnest=in_earnest))
         bench.place(plan.orders[: plan.early])
         late = threading.Thread(target=bench.place, args=(plan.orders[plan.early :],))
         with bench.crew.kept_worker(*plan.options):
             late.start()
             for blow in plan.blows:
-                _Hand(bench, server, line, plan).strike(blow)
+                _Hand(bench, server, line, plan, 60.0 if in_earnest else 3.0).strike(blow)
             late.join()
             return bench.settle(timeout_s=timeout_s)
 
@@ -48,7 +50,8 @@ def run_round(plan: Plan, folder: Path, *, timeout_s: float = 40.0) -> Account:
 class _Hand:
     """Strikes the blows."""
 
-    def __init__(self, bench: Bench, server: Server, line: Line, plan: Plan) -> None:
+    def __init__(self, bench: Bench, server: Server, line: Line, plan: Plan, longest_s: float) -> None:
+        self._longest_s = longest_s
         self._bench, self._crew, self._server, self._line, self._plan = bench, bench.crew, server, line, plan
 
     def strike(self, blow: Blow) -> None:
@@ -96,7 +99,7 @@ class _Hand:
                 self._server.start()
             case "pause-redis":
                 self._server.pause()
-                _let_pass(3 * moment_s)
+                _let_pass(self._longest_s * moment_s)
                 self._server.resume()
             case "cut-line":
                 self._line.cut_all()

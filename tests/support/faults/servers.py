@@ -16,6 +16,7 @@ from types import TracebackType
 import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
+from support.faults.stock import patient_client
 from support.waiting import wait_until
 
 from ctxjobs.embedded import find_server
@@ -86,11 +87,6 @@ class Server:
                 return bool(client.ping())
             except redis.ConnectionError:
                 return False
-
-
-def patient_client(url: str) -> redis.Redis:
-    """A client that asks for ten seconds before it gives up."""
-    return redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 200))
 
 
 def free_ports(count: int) -> list[int]:

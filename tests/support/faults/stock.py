@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 #: RQ's registries of a queue that hold job ids, by the status of those jobs.
 REGISTRIES = {
@@ -36,9 +38,14 @@ def number_of(name: str | bytes) -> int:
     return int(text.partition(":")[0].removeprefix("job-"))
 
 
+def patient_client(url: str) -> redis.Redis:
+    """A client that asks for ten seconds before it gives up."""
+    return redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 200))
+
+
 def held_by(pids: Collection[int], url: str) -> set[int]:
     """Numbers of the jobs that the workers of these processes hold: taken, and not reported."""
-    with closing(redis.Redis.from_url(url)) as connection:
+    with closing(patient_client(url)) as connection:
         return held(connection, pids)
 
 
