@@ -90,14 +90,17 @@ def note_or_report(name: str, looks_at: str = "", cuts: bool = False) -> None:
     Args:
         name: What to say.
         looks_at: Id of that other job; empty to report nothing.
-        cuts: Whether to cut all connections to Redis before.
+        cuts: Whether to cut connections to Redis before: all but those in the set ``kept``.
     """
     connection = current_job.connection
     if not looks_at:
         connection.rpush(RAN, name)
         return
     if cuts:
-        connection.client_kill_filter(_type="normal", skipme=True)
+        kept = {int(client_id) for client_id in connection.smembers("kept")}
+        for client in connection.client_list():
+            if int(client["id"]) not in kept:
+                connection.client_kill_filter(_id=client["id"], skipme=True)
     os.kill(os.getpid(), signal.SIGURG)
     connection.rpush(RAN, f"{name}: {looks_at} {connection.hget(f'rq:job:{looks_at}', 'status').decode()}")
 
