@@ -69,7 +69,9 @@ def test_what_a_child_holds_goes_back_when_it_dies(bench: Bench) -> None:
 
 
 def test_what_a_host_holds_goes_back_when_it_dies(tmp_path: Path) -> None:
-    """When its leases are over, another one runs all but the running job, which has failed."""
+    """When its leases are over, another one runs them; the running job has failed, or runs once more if its
+    start was never told.
+    """
     patient = {"oversight.LONG_S": 60.0}  # else what waits behind a long job may be back before it all dies
     with Server(tmp_path / "redis") as server, Bench(tmp_path, server.url, times=patient) as bench:
         bench.order(count=200)
@@ -85,7 +87,7 @@ def test_what_a_host_holds_goes_back_when_it_dies(tmp_path: Path) -> None:
     leases = [number for number in fault.held if history.runs[number][0].start > fault.at]
     assert len(leases) > 1
     assert overtaken(account, leases) == []
-    assert account.counts["failed"] == 1
+    assert account.classes[150] in {"failed", "again"}
 
 
 def test_a_supervisor_that_is_slow_takes_nothing_back_that_was_taken_since(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -142,6 +143,25 @@ def test_a_kill_that_comes_too_late_is_nothing() -> None:
     alarm.kill = lambda: None
     signal.raise_signal(signal.SIGALRM)
     assert alarm.kill is None
+
+
+def test_a_kill_is_sent_until_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes just before a call blocks interrupts nothing."""
+    send, sent = signal.pthread_kill, 0
+
+    def lose_the_first(thread: int, signum: int) -> None:
+        nonlocal sent
+        sent += 1
+        if sent > 1:
+            send(thread, signum)
+
+    monkeypatch.setattr(signal, "pthread_kill", lose_the_first)
+    killer = threading.Thread(target=alarm.kill_by, args=[lambda: KeyError("killed")])
+    with pytest.raises(KeyError):
+        killer.start()
+        work(10)
+    killer.join(10)
+    assert not killer.is_alive()
 
 
 def test_an_alarm_that_was_switched_off_does_not_ring() -> None:

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 from support.waiting import wait_until
 
 from ctxjobs_worker.slots import (
+    ORDER_KILLED,
     ORDER_MAINTENANCE,
     ORDER_OVERDUE,
     ORDER_STOPPED,
+    Slot,
     Slots,
     seq_and_index,
     token_of,
@@ -152,9 +156,33 @@ def test_an_isolated_job_is_killed_without_its_child(slots: Slots) -> None:
         slot.take_over(os.getpid())
         slot.start(token_of(1, 0), 1.0)
         slot.set_horse(horse.pid)
-        assert slot.kill(token_of(1, 0), ORDER_OVERDUE) == "horse"
+        assert slot.kill(token_of(1, 0), ORDER_KILLED) == "horse"
         assert horse.wait(10) == -signal.SIGKILL
-    assert slot.take_orders(ORDER_STOPPED | ORDER_OVERDUE) == ORDER_OVERDUE
+    assert slot.take_orders(ORDER_KILLED | ORDER_OVERDUE) == ORDER_KILLED
+
+
+def test_what_is_overdue_is_killed(slots: Slots) -> None:
+    """Not before its deadline."""
+    slot = slots[0]
+    with sleeping() as child:
+        slot.take_over(child.pid)
+        slot.start(token_of(1, 0), 1.0)
+        slot.set_deadline(time.monotonic() + 600)
+        assert slot.kill(token_of(1, 0), ORDER_OVERDUE) is None
+        slot.set_deadline(time.monotonic() - 1)
+        assert slot.kill(token_of(1, 0), ORDER_OVERDUE) == "child"
+        assert child.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("another", [lambda slot: slot.start(token_of(1, 1), 2.0), Slot.forget_horse])
+def test_a_deadline_ends_with_what_it_was_for(slots: Slots, another: Callable[[Slot], object]) -> None:
+    """Neither the next job nor another process of the same job has it."""
+    slot = slots[0]
+    slot.start(token_of(1, 0), 1.0)
+    slot.set_deadline(0.5)
+    assert slot.is_overdue(1.0)
+    another(slot)
+    assert not slot.is_overdue(1.0)
 
 
 def test_a_process_that_is_dead_already_is_no_error(slots: Slots) -> None:

@@ -10,6 +10,8 @@ interrupted, too.
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -21,6 +23,8 @@ from rq.timeouts import BaseDeathPenalty, BaseTimeoutException
 AGAIN_S: Final = 60.0
 #: How long what was asked to end may take to do so, in seconds, until the alarm rings again, and raises.
 CANCEL_GRACE_S: Final = 5.0
+#: How long a command that ends a job waits until it sends its signal again, in seconds.
+KILL_AGAIN_S: Final = 0.05
 
 #: ``signal.signal`` without what it does for enums, which takes longer than all the rest of a time limit.
 _answer: Final[Callable[[int, Any], Any]] = getattr(signal.signal, "__wrapped__", signal.signal)
@@ -52,6 +56,17 @@ class Alarm:
             self._seconds, self._error = seconds, error
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
         self.on_set(seconds if seconds > 0 else None)
+
+    def kill_by(self, kill: Callable[[], BaseException | None]) -> None:
+        """Raise what *kill* gives in the main thread, if it is not None; returns once that was asked.
+
+        A signal that comes just before a call blocks does not interrupt it, so it is sent until it was seen.
+        """
+        self.kill = kill
+        main = threading.main_thread().ident or 0
+        while self.kill is kill:
+            signal.pthread_kill(main, signal.SIGALRM)
+            time.sleep(KILL_AGAIN_S)
 
     def begin(self) -> None:
         """Begin another part of the same: it has as much time again."""

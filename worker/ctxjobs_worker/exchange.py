@@ -241,7 +241,8 @@ class Exchange:
 
     def release(self, how: str) -> None:
         """Let all that is held go back, as ``scripts/release.lua`` says; tried once."""
-        request = (self._identity.worker, how, "", self._identity.queues, *Now.read(), 0, LAST_LOOK_S)
+        identity = self._identity
+        request = (identity.worker, how, "", identity.queues, *Now.read(), 0, LAST_LOOK_S, identity.token)
         try:
             interruptions = self._waiter.interruptions()
             self._link.drop()  # whatever was under way on it

@@ -154,11 +154,12 @@ def _in_fork(call: Callable[[], Told], slot: Slot) -> Told | str:
     with open(reader, "rb") as pipe:
         data = pipe.read()
     _, status = os.waitpid(pid, 0)
-    slot.set_horse(0)
+    slot.forget_horse()
+    why = slot.take_orders(ORDER_STOPPED | ORDER_KILLED | ORDER_OVERDUE)
     code = os.waitstatus_to_exitcode(status)
     if code == 0 and data:
         return msgspec.msgpack.decode(data, type=Told)
-    if why := slot.take_orders(ORDER_STOPPED | ORDER_KILLED | ORDER_OVERDUE):
+    if why:
         return _WHY[why]
     ending = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return DIED.format(who=f"its process {pid}", ending=ending)

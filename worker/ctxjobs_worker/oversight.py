@@ -137,8 +137,8 @@ class Oversight:
     def _kill_the_overdue(self) -> None:
         now = time.monotonic()
         for child in self._children.values():
-            running, deadline = child.slot.running, child.slot.deadline
-            if running and deadline and now > deadline and not child.killed:
+            running = child.slot.running
+            if child.slot.is_overdue(now) and not child.killed:
                 self._kill(child, running, ORDER_OVERDUE)
 
     def _settle_long(self, child: Watched) -> None:

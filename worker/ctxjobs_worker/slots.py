@@ -16,6 +16,7 @@ import mmap
 import os
 import signal
 import tempfile
+import time
 from contextlib import suppress
 from typing import Final, Literal
 
@@ -94,6 +95,7 @@ class Slot:
             if revoked and token > revoked:
                 return False
             self._seconds[self._base + _STARTED] = at
+            self._seconds[self._base + _DEADLINE] = 0.0  # that of the job before, if its process was killed
             self._words[self._base + _RUNNING] = token
         return True
 
@@ -132,8 +134,14 @@ class Slot:
         return orders & mask
 
     def set_horse(self, pid: int) -> None:
-        """The job runs in this process, not in the child; 0 if it runs in the child."""
+        """The job runs in this process, not in the child."""
         self._words[self._base + _HORSE] = pid
+
+    def forget_horse(self) -> None:
+        """That process has ended, and its deadline with it."""
+        with _Lock(self._slots.descriptor, self.number):
+            self._words[self._base + _HORSE] = 0
+            self._seconds[self._base + _DEADLINE] = 0.0
 
     # --- the supervisor -------------------------------------------------------------------
 
@@ -172,8 +180,13 @@ class Slot:
         """How many of the jobs it has looked after whose processes were gone."""
         return self._words[self._base + _LOOKED_AFTER]
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether a job runs that should have ended, at *now* on the monotonic clock."""
+        return bool(self.running) and 0 < self.deadline < now
+
     def kill(self, token: int, why: int) -> Literal["child", "horse"] | None:
-        """Kill the process that runs the job *token*, if it still does; which one that was.
+        """Kill the process that runs the job *token*, if it still does, and for :data:`ORDER_OVERDUE` still is
+        overdue; which one that was.
 
         Args:
             token: The job's.
@@ -181,6 +194,8 @@ class Slot:
         """
         with _Lock(self._slots.descriptor, self.number):
             if not token or self.running != token:
+                return None
+            if why == ORDER_OVERDUE and not self.is_overdue(time.monotonic()):
                 return None
             horse = self._words[self._base + _HORSE]
             if horse:

@@ -108,7 +108,8 @@ class Upkeep:
             RedisError: Redis does not answer.
         """
         execution_id = identity.execution_id(*seq_and_index(running)) if running else ""
-        request = (identity.worker, how, execution_id, identity.queues, *Now.read(), LEASE_S, LAST_LOOK_S)
+        times = (*Now.read(), LEASE_S, LAST_LOOK_S)
+        request = (identity.worker, how, execution_id, identity.queues, *times, identity.token)
         answer = _RELEASE.ask(self._link, request)
         return Running(*(part.decode() for part in answer)) if answer else None
 

@@ -12,7 +12,6 @@ import os
 import random
 import secrets
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -384,8 +383,7 @@ class Worker(TellsOutcomes):
             super().kill_horse(sig)
             return
         running = self._running
-        alarm.kill = lambda: JobKilled() if self._running is running else None
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+        alarm.kill_by(lambda: JobKilled() if self._running is running else None)
 
     def teardown(self) -> None:
         """As RQ's; also tells when it was asked to stop."""

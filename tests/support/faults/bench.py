@@ -6,11 +6,12 @@ Several may be at work in one process, each in a thread of its own. May import a
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rq.suspension import resume, suspend
 from support.faults import app
 from support.faults.accounts import Account, account_for, waits_in_vain
 from support.faults.crew import Crew
@@ -76,6 +77,15 @@ class Bench:
         self.order("flaky", retries=2)
         self.order("work_async")
         self.order(count=count)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside this block, workers take no jobs."""
+        suspend(self.connection)
+        try:
+            yield
+        finally:
+            resume(self.connection)
 
     def place(self, orders: Sequence[Order]) -> None:
         """Enqueue these."""

@@ -1,4 +1,5 @@
-"""Waiting less than in earnest: shorter times for a worker under test, set before anything has read them.
+"""Waiting less than in earnest: shorter times for a worker under test, set before anything has read them; and
+a name that is not its own.
 
 A worker waits 90 seconds until it takes another one for dead. A test of that cannot. The times keep their
 order: a lease is longer than a few signs of life, the last look is later than any BLMOVE.
@@ -13,6 +14,9 @@ from typing import Any
 
 #: The environment variable that holds times to set besides, as JSON; "null" leaves all of them as they are.
 VARIABLE = "FAULTS_HASTE"
+
+#: The one that holds a name for all children.
+NAME_VARIABLE = "FAULTS_NAME"
 
 #: Module and name of each time, in seconds, from the ground floor up: a module copies those below it.
 TIMES: dict[str, float] = {
@@ -44,6 +48,13 @@ def hurry() -> None:
             raise AttributeError(f"{name} is no time of the worker's any more")
         setattr(module, attribute, seconds)
     _shorten_the_lock_of_maintenance()
+
+
+def rename() -> None:
+    """Let all children of this worker have one name, which another worker may have, too."""
+    if name := os.environ.get(NAME_VARIABLE):
+        module: Any = importlib.import_module("ctxjobs_worker.options")
+        module.child_name = lambda pid, token: name
 
 
 def _shorten_the_lock_of_maintenance() -> None:

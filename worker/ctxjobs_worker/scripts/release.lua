@@ -12,6 +12,7 @@
 --   5 now          as RQ writes it into hashes      6 now_float  in seconds since the epoch, as text
 --   7 lease_s      how long the running job counts as alive
 --   8 last_look_s  when a worker that is gone is looked at once more
+--   9 owner        token of its process, which another one may have the name of; for 'expire' it is not asked
 --
 -- Answers with an array: job id and queue of the running job, if it counts as started now; else empty.
 --
@@ -21,6 +22,10 @@
 local worker, how, running, queues = request[1], request[2], request[3], request[4]
 local now_text, now_float, lease_s, last_look_s = request[5], request[6], request[7], request[8]
 local leases, worker_key = 'ctxjobs:leases:' .. worker, 'rq:worker:' .. worker
+
+-- What stands under the name belongs to another process: this one had it in vain.
+local owner = call('HGET', 'ctxjobs:worker:' .. worker, 'owner')
+if how ~= 'expire' and owner and owner ~= request[9] then return {} end
 
 if how == 'expire' then
   local alive_until = tonumber(call('ZSCORE', 'ctxjobs:workers', worker) or 0)

@@ -7,4 +7,5 @@ if "FAULTS_LEDGER" in os.environ and any("ctxjobs" in word for word in sys.orig_
     from support.faults import failpoints, haste
 
     haste.hurry()
+    haste.rename()
     failpoints.place()
