@@ -18,7 +18,9 @@ from rq import worker_registration
 from rq.defaults import DEFAULT_FAILURE_TTL, UNSERIALIZABLE_RETURN_VALUE_PAYLOAD
 from rq.job import Job, JobStatus
 from rq.queue import Queue
+from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.results import Result
+from rq.utils import now
 from rq.worker import BaseWorker
 
 from ctxjobs.rqcompat import execute, running
@@ -141,6 +143,24 @@ def register_again(worker: Any) -> None:
         worker_registration.register(worker, pipeline)
         pipeline.expire(worker.key, worker.worker_ttl + 60)
         pipeline.execute()
+
+
+def clean_registries(worker: Any) -> None:
+    """Clean up the registries of a worker's queues as RQ does, by the clock of Redis, by which jobs are entered.
+
+    By its own, a machine whose clock is ahead would fail what others run.
+    """
+    for queue in worker.queues:
+        if not queue.acquire_maintenance_lock():
+            continue
+        worker.log.info("Worker %s: cleaning registries for queue: %s", worker.name, queue.name)
+        seconds, _ = worker.connection.time()
+        for registry in (FinishedJobRegistry, StartedJobRegistry, FailedJobRegistry):
+            registry(queue=queue).cleanup(seconds, worker._exc_handlers)
+        worker_registration.clean_worker_registry(queue)
+        queue.intermediate_queue.cleanup(worker, queue)
+        queue.release_maintenance_lock()
+    worker.last_cleaned_at = now()
 
 
 def begin(job: Job, worker_name: str, at: datetime) -> None:

@@ -2,8 +2,7 @@
 
 Built as RQ builds its own, it runs plain RQ jobs as RQ does, and obeys RQ's commands. Where a subclass or a
 patch gives one of RQ's hooks another meaning, RQ's own loop runs. May import the engine and what is below it;
-knows no
-supervisor: :mod:`ctxjobs_worker.child` has one.
+knows no supervisor: :mod:`ctxjobs_worker.child` has one.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from rq.worker import DequeueStrategy, WorkerStatus
 
 from ctxjobs.keys import ENVELOPE_FIELD, leases_key
 from ctxjobs.rqcompat.execution import (
+    clean_registries,
     hooks_of,
     overridden_hooks,
     performs_in_its_own_way,
@@ -289,6 +289,10 @@ class Worker(TellsOutcomes):
             self.log.warning("Worker %s: could not clean up registries (%s); trying again", self.name, exc)
         if self.penalty is AlarmPenalty:
             alarm.install()  # callbacks of abandoned jobs have had RQ's time limit, which resets the signal
+
+    def clean_registries(self) -> None:
+        """As RQ's, by the clock of Redis."""
+        clean_registries(self)
 
     def show(self, state: str) -> None:
         """Show RQ that this worker is in this state."""

@@ -5,8 +5,14 @@ The monotonic clock stays, as it does on a machine whose time is set. Imports th
 
 from __future__ import annotations
 
+import os
+import select
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+#: Where libfaketime looks for the time.
+_VARIABLE = "FAKETIME_TIMESTAMP_FILE"
 
 #: Where Debian's package libfaketime puts it, and where its own makefile does.
 _PLACES = ("/usr/lib/*/faketime", "/usr/local/lib/faketime")
@@ -16,6 +22,14 @@ def find_library() -> Path | None:
     """libfaketime; None if it is not installed."""
     found = [path for place in _PLACES for path in Path("/").glob(place[1:] + "/libfaketime.so.1")]
     return found[0] if found else None
+
+
+def repair_sleep() -> None:
+    """Sleep by another system call, in a process under libfaketime: with a monotonic clock that is left as it
+    is, it refuses that of ``time.sleep``.
+    """
+    if _VARIABLE in os.environ:
+        time.sleep = lambda seconds: select.select((), (), (), seconds) and None
 
 
 class Clock:
@@ -41,7 +55,7 @@ class Clock:
         """What lets a process go by this clock."""
         return {
             "LD_PRELOAD": str(self._library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._path),
+            _VARIABLE: str(self._path),
             "FAKETIME_CACHE_DURATION": "0",
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",

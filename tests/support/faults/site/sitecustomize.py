@@ -4,8 +4,9 @@ import os
 import sys
 
 if "FAULTS_LEDGER" in os.environ and any("ctxjobs" in word for word in sys.orig_argv):
-    from support.faults import failpoints, haste
+    from support.faults import clocks, failpoints, haste
 
     haste.hurry()
     haste.rename()
+    clocks.repair_sleep()
     failpoints.place()
