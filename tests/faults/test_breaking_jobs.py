@@ -45,9 +45,9 @@ def test_every_ending_has_its_reason() -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_job_that_breaks_its_process_fails_with_the_reason(breaking: Bench, ending: str) -> None:
     """And the jobs around it run once; those that ran and were not reported, again."""
-    breaking.order_some_of_each()
+    breaking.order_some_of_each(5)
     breaker = breaking.order("end_process", ending=ending, timeout=1)
-    breaking.order_some_of_each()
+    breaking.order_some_of_each(5)
     account = breaking.settle()
     assert_clean(account)
     reason = take_stock(breaking.connection, [breaker], ["default"]).reasons[breaker]
@@ -56,9 +56,9 @@ def test_a_job_that_breaks_its_process_fails_with_the_reason(breaking: Bench, en
 
 def test_a_poison_job_is_failed_after_its_retries(breaking: Bench) -> None:
     """It kills its process each time, once for each retry and once more; then it stays failed."""
-    breaking.order(count=20)
+    breaking.order(count=5)
     poison = breaking.order("end_process", ending="SIGKILL", retries=2)
-    breaking.order(count=20)
+    breaking.order(count=5)
     account = breaking.settle()
     assert_clean(account)
     assert [run.left for run in account.history.runs[poison]] == [2, 1, 0]
@@ -66,9 +66,9 @@ def test_a_poison_job_is_failed_after_its_retries(breaking: Bench) -> None:
 
 def test_a_job_that_nobody_can_read_is_failed(breaking: Bench) -> None:
     """It kills whoever reads it: a child, the next, one that is to fail it, and another one; that is all."""
-    breaking.order(count=20)
+    breaking.order(count=5)
     breaking.place([Order(POISON)])
-    breaking.order(count=20)
+    breaking.order(count=5)
     account = breaking.settle()
     assert_clean(account)
     assert account.classes[POISON] == "failed"
@@ -77,9 +77,9 @@ def test_a_job_that_nobody_can_read_is_failed(breaking: Bench) -> None:
 
 def test_a_job_that_wants_too_much_memory_fails(breaking: Bench) -> None:
     """``MemoryError`` is its reason; its process goes on."""
-    breaking.order_some_of_each()
+    breaking.order_some_of_each(5)
     breaking.order("exhaust", 4096)
-    breaking.order_some_of_each()
+    breaking.order_some_of_each(5)
     assert_clean(breaking.settle())
 
 

@@ -62,7 +62,7 @@ def test_nothing_is_lost_when_the_supervisor_dies_at(shared_bench: Bench, step: 
     bench.crew.arm(step)
     bench.order("end_process", ending="SIGKILL")
     with bench.suspended():  # all of it is there, once somebody looks
-        for _ in range(4):
+        for _ in range(6):
             bench.order(count=50)
             bench.order(ms=300)  # what waits behind it goes back
         bench.order_some_of_each()

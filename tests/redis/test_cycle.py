@@ -44,7 +44,7 @@ class Asks:
         return self.cycle.receive()
 
     def release(self, how: str, running: str = "") -> Any:
-        request = (self.identity.worker, how, running, QUEUES, *Now.read(), 90, 15)
+        request = (self.identity.worker, how, running, QUEUES, *Now.read(), 90, 15, self.identity.token)
         return Script("release").ask(self.link, request)
 
 
@@ -201,6 +201,18 @@ def test_a_name_has_one_process(asks: Asks, high: Queue, redis_connection: redis
     other = Asks(redis_connection, token="f" * 16)
     assert other.take(1).is_usurped
     assert ids(asks.take(1)) == ["a"]
+    other.link.drop()
+
+
+def test_who_has_lost_a_name_gives_nothing_of_it_back(
+    asks: Asks, high: Queue, redis_connection: redis.Redis
+) -> None:
+    """What stands under the name is another one's."""
+    fill(high, "a", "b")
+    asks.take(2)
+    other = Asks(redis_connection, token="f" * 16)
+    other.release("leave")
+    assert high.job_ids == []
     other.link.drop()
 
 
