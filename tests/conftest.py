@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -16,13 +17,36 @@ from support.postgres import find_programs, running_postgres
 
 from ctxjobs.embedded import EmbeddedRedis
 
+_TESTS = Path(__file__).parent
+#: With several processes (``-n``), what takes long begins first.
+_LONGEST_FIRST = ("faults", "interop", "hosts", "process", "databases", "browser")
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """Forget what the shell of the person who runs the tests may hold: settings, an ignored Ctrl-C."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; children inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(("CTXJOBS_", "RQ_"))]:
         del os.environ[name]
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep together in one process what shares fixtures that take long: a module, or an account."""
+    if not hasattr(config, "workerinput"):
+        return  # there is but one process
+    items.sort(key=_rank)
+    for item in items:
+        account = getattr(item, "callspec", None) and item.callspec.params.get("account")  # type: ignore[attr-defined]
+        group = "-".join(account) if account else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(_TESTS).parts[0] if item.path.is_relative_to(_TESTS) else ""
+    return _LONGEST_FIRST.index(folder) if folder in _LONGEST_FIRST else len(_LONGEST_FIRST)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import redis
 
 #: The longest that one check takes; a Redis that is slower than this is no good to a worker either.
 DEADLINE_S: Final = 3
-#: A child that waits for a job writes its heartbeat every second; this allows for a busy machine.
+#: A child that waits for a job writes its heartbeat every five seconds; this allows for a busy machine.
 IDLE_LIMIT: Final = timedelta(seconds=30)
 
 _KEY_PREFIX: Final = "rq:worker:"
@@ -60,7 +60,7 @@ def _is_fresh(child: tuple[str | None, str | None]) -> bool:
     current_job, last_heartbeat = child
     if last_heartbeat is None:
         return False  # its hash has expired
-    # During a job there are no heartbeats: the hash expires a minute after the job's time limit.
+    # During a job the supervisor writes them, every half a minute; the hash expires when five are missing.
     return current_job is not None or _age(last_heartbeat) < IDLE_LIMIT
 
 

@@ -32,6 +32,7 @@ from ctxjobs.errors.deployment import (
     NoInlineRedisError,
     NoRedisServerError,
     PartlyEnqueuedError,
+    RedisTooOldError,
     RedisUnavailableError,
 )
 from ctxjobs.errors.jobs import (
@@ -118,6 +119,7 @@ __all__ = [
     "PlainJobError",
     "ProcessDiedError",
     "PropagatorMissingError",
+    "RedisTooOldError",
     "RedisUnavailableError",
     "ReferenceGoneError",
     "SetupError",

@@ -63,6 +63,25 @@ class RedisUnavailableError(DeploymentError, ConnectionError):
 
 
 @dataclass(eq=False, repr=False)
+class RedisTooOldError(DeploymentError):
+    """Redis answers, and lacks commands that a worker needs.
+
+    Attributes:
+        url: Its URL, without the password.
+        found: Its version.
+        needed: The oldest version that has them.
+    """
+
+    url: str
+    found: str
+    needed: str
+    template: ClassVar[str] = (
+        "Redis at {url} has version {found}, and workers need {needed} or newer. Upgrade it, or name another "
+        "one in CTXJOBS_REDIS_URL."
+    )
+
+
+@dataclass(eq=False, repr=False)
 class PartlyEnqueuedError(DeploymentError):
     """Redis has failed while many jobs were enqueued, and after some of them were.
 

@@ -146,9 +146,9 @@ def register_again(worker: Any) -> None:
 
 
 def clean_registries(worker: Any) -> None:
-    """Clean up the registries of a worker's queues as RQ does, by the clock of Redis, by which jobs are entered.
+    """Clean up the registries of a worker's queues as RQ does, by the clock of Redis.
 
-    By its own, a machine whose clock is ahead would fail what others run.
+    Jobs are entered by that. By its own, a machine whose clock is ahead would fail what others run.
     """
     for queue in worker.queues:
         if not queue.acquire_maintenance_lock():

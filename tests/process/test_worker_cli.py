@@ -134,9 +134,8 @@ def test_a_stop_lets_the_running_job_finish(start: Start, connection: redis.Redi
 
 
 def test_a_second_stop_ends_the_running_job(start: Start, connection: redis.Redis) -> None:
-    """A second SIGTERM does not wait for the job."""
-    depot.hold.enqueue("job")
-    depot.pids.enqueue()
+    """A second SIGTERM does not wait for the job: it goes back to the head of its queue."""
+    jobs = [depot.hold.enqueue("job"), depot.pids.enqueue()]
     with start() as worker:
         wait_for(connection, "job starts")
         worker.stop()
@@ -145,6 +144,22 @@ def test_a_second_stop_ends_the_running_job(start: Start, connection: redis.Redi
         assert worker.exit_code() == 0
         assert "stopping now" in worker.log
     assert depot.ran(connection) == ["job starts"]
+    assert connection.lrange("rq:queue:default", 0, -1) == [job.id.encode() for job in jobs]
+    assert status(connection, jobs[0].id) == "queued"
+
+
+def test_a_drain_is_over_after_its_timeout(start: Start, connection: redis.Redis) -> None:
+    """The job that still runs then goes back to the head of its queue, and runs in the next worker."""
+    jobs = [depot.hold.enqueue("job"), depot.note.enqueue("waiting")]
+    with start("--drain-timeout-s", "0.5") as worker:
+        wait_for(connection, "job starts")
+        worker.stop()
+        assert worker.exit_code() == 0
+    assert connection.lrange("rq:queue:default", 0, -1) == [job.id.encode() for job in jobs]
+    connection.lpush("go", 1)
+    with start("--burst") as worker:
+        assert worker.exit_code() == 0
+    assert depot.ran(connection) == ["job starts", "job starts", "job ends", "waiting"]
 
 
 def test_no_job_is_lost_under_stops(start: Start, connection: redis.Redis) -> None:
@@ -242,6 +257,41 @@ def test_two_children_run_two_jobs_at_once(start: Start, connection: redis.Redis
     with start("-c", "2"):
         wait_for(connection, "one starts", "two starts")
         assert set(depot.ran(connection)) == {"one starts", "two starts"}
+
+
+def test_a_child_is_replaced_after_its_jobs(start: Start, connection: redis.Redis) -> None:
+    """With ``--max-jobs-per-child 2``, each runs two of them."""
+    for _ in range(6):
+        depot.pids.enqueue()
+    with start("--max-jobs-per-child", "2", "--burst") as worker:
+        assert worker.exit_code() == 0
+    children = [line.split()[1] for line in depot.ran(connection)]
+    assert children[0::2] == children[1::2]
+    assert len(set(children)) == 3
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [("default", "aaabbb"), ("round_robin", "ababab")])
+def test_the_strategy_says_from_which_queue(
+    start: Start, connection: redis.Redis, strategy: str, expected: str
+) -> None:
+    """RQ's names: the first queue that has a job, or one queue in turn."""
+    for name in "aaabbb":
+        depot.note.options(queue=name).enqueue(name)
+    with start("--dequeue-strategy", strategy, "--burst", "a", "b") as worker:
+        assert worker.exit_code() == 0
+    assert "".join(depot.ran(connection)) == expected
+
+
+def test_any_queue(start: Start, connection: redis.Redis) -> None:
+    """At random, jobs of both queues come among each other; in each, in order."""
+    for number in range(40):
+        depot.note.options(queue="ab"[number % 2]).enqueue(str(number))
+    with start("--dequeue-strategy", "random", "--burst", "a", "b") as worker:
+        assert worker.exit_code() == 0
+    numbers = [int(number) for number in depot.ran(connection)]
+    of_a, of_b = ([one for one in numbers if one % 2 == odd] for odd in (0, 1))
+    assert (of_a, of_b) == (list(range(0, 40, 2)), list(range(1, 40, 2)))
+    assert numbers not in ([*of_a, *of_b], [*of_b, *of_a])
 
 
 def test_help_lists_the_exit_codes() -> None:

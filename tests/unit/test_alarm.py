@@ -157,8 +157,8 @@ def test_a_kill_is_sent_until_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(signal, "pthread_kill", lose_the_first)
     killer = threading.Thread(target=alarm.kill_by, args=[lambda: KeyError("killed")])
+    killer.start()
     with pytest.raises(KeyError):
-        killer.start()
         work(10)
     killer.join(10)
     assert not killer.is_alive()

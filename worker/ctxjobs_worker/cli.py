@@ -96,7 +96,7 @@ def worker(**given: object) -> None:
       0  all done, or stopped when asked to
       1  something that should not happen
       2  the command line does not read
-      3  Redis does not answer (with --burst; else it is asked again, for as long as it takes)
+      3  Redis is too old, or does not answer (with --burst; else it is asked again, for as long as it takes)
       4  an app cannot be loaded, or is not bound, or is bound under a taken id
     """
     options = WorkerOptions(**given)  # type: ignore[arg-type]  # click checked them; the names are the same

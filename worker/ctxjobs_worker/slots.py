@@ -185,8 +185,9 @@ class Slot:
         return bool(self.running) and 0 < self.deadline < now
 
     def kill(self, token: int, why: int) -> Literal["child", "horse"] | None:
-        """Kill the process that runs the job *token*, if it still does, and for :data:`ORDER_OVERDUE` still is
-        overdue; which one that was.
+        """Kill the process that runs the job *token*, if it still does; which one that was.
+
+        If it is killed because it is overdue, it has to be so still.
 
         Args:
             token: The job's.

@@ -15,8 +15,7 @@ import selectors
 import signal
 import sys
 import time
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -25,10 +24,11 @@ from redis.retry import Retry
 
 from ctxjobs.config import safe_url
 from ctxjobs.connection import connect
-from ctxjobs.errors import RedisUnavailableError
+from ctxjobs.errors import DeploymentError, RedisTooOldError, RedisUnavailableError
 from ctxjobs_worker import lifecycle
 from ctxjobs_worker.channel import LoaderProcess
 from ctxjobs_worker.cycle import LEASE_S, Identity
+from ctxjobs_worker.endings import Ending, ending_of, is_alive
 from ctxjobs_worker.lifecycle import (
     Action,
     Event,
@@ -46,15 +46,14 @@ from ctxjobs_worker.options import (
     EXIT_NO_APP,
     EXIT_NO_REDIS,
     EXIT_OK,
-    EXIT_RECYCLED,
     Remains,
     WorkerOptions,
     child_name,
 )
-from ctxjobs_worker.oversight import Oversight, Watched, remains_of, unfinished
+from ctxjobs_worker.oversight import Oversight, Watched, unfinished
 from ctxjobs_worker.scheduling import Scheduling
 from ctxjobs_worker.slots import Slots
-from ctxjobs_worker.upkeep import TIMEOUT_S, Upkeep
+from ctxjobs_worker.upkeep import TIMEOUT_S, Upkeep, check_version
 
 _log = logging.getLogger("ctxjobs.worker")
 
@@ -65,30 +64,6 @@ IDLE_TICK_S: Final = 0.5
 SCHEDULE_S: Final = 1.0
 #: How often ``--burst`` asks Redis before it gives up, with backoff between: about 8 seconds.
 BURST_ATTEMPTS: Final = 5
-
-How = Literal["done", "recycled", "job", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A child that has ended, and what it leaves in Redis is still to be seen to.
-
-    Attributes:
-        child: The child.
-        running: Token of the job that it ran; 0 if there was none.
-        left: What it was given to look after, and has not.
-        code: Its exit code, or the negative number of the signal that ended it.
-    """
-
-    child: Watched
-    running: int
-    left: tuple[Remains, ...]
-    code: int
-
-    @property
-    def is_orderly(self) -> bool:
-        """Whether it gave back by itself what it held."""
-        return self.code in (EXIT_OK, EXIT_RECYCLED) and not self.running
 
 
 class Supervisor:
@@ -222,7 +197,7 @@ class Supervisor:
     def _look_at_orphans(self) -> None:
         """Children whose loader is gone, so that nobody tells when they end."""
         for slot, child in list(self._children.items()):
-            if child.generation not in self._loaders and not _is_alive(child.pid):
+            if child.generation not in self._loaders and not is_alive(child.pid):
                 self._lose_child(slot, EXIT_OK)
 
     def _happen(self, event: Event) -> None:
@@ -236,53 +211,18 @@ class Supervisor:
         endings, self._endings = self._endings, []
         for ending in endings:
             try:
-                remains = self._released(ending)
+                remains = ending.release(self._must(self._upkeep))
             except RedisError:
                 if self._fleet.phase != "draining":
                     self._endings.append(ending)  # there is nothing for another child to do meanwhile
                     continue
                 _log.error("what worker %s held goes back later, by others", ending.child.identity.worker)
                 remains = ()
-            self._tell(ending)
+            ending.log(is_draining=self._fleet.phase == "draining")
             slot = ending.child.slot.number
             self._remains += remains
             ran_s = time.monotonic() - ending.child.born
-            self._happen(Exited(slot, self._how(ending), ran_s, leaves_work=bool(remains)))
-
-    def _released(self, ending: Ending) -> tuple[Remains, ...]:
-        """Let go back what a child held; what is left to do for others to look after."""
-        child = ending.child
-        if ending.is_orderly:
-            return ()
-        upkeep = self._must(self._upkeep)
-        if not upkeep.is_reachable:
-            raise RedisError("it did not answer a moment ago")
-        try:
-            if child.gives_back:
-                upkeep.release(child.identity, "stop")
-                return ()
-            running = upkeep.release(child.identity, "died", ending.running)
-        except RedisError as exc:
-            upkeep.failed(exc)
-            raise
-        if running is None:
-            return ending.left
-        return (*ending.left, remains_of(child, running, ending.running, _ending(ending.code)))
-
-    def _how(self, ending: Ending) -> How:
-        if ending.running:
-            return "job"
-        if ending.code == EXIT_OK:
-            # One of an older generation may leave a slot that is wanted by now.
-            return "done" if ending.child.generation == self._fleet.current else "recycled"
-        return "recycled" if ending.code == EXIT_RECYCLED else "failed"
-
-    def _tell(self, ending: Ending) -> None:
-        pid, code = ending.child.pid, ending.code
-        if code == EXIT_RECYCLED:
-            _log.info("child %d has had its time, or was left unclean by its job; starting another one", pid)
-        elif not ending.is_orderly and self._fleet.phase != "draining":
-            _log.warning("child %d ended with %s; starting another one", pid, _ending(code))
+            self._happen(Exited(slot, ending.how(self._fleet.current), ran_s, leaves_work=bool(remains)))
 
     # --- what is done ---------------------------------------------------------------------
 
@@ -345,7 +285,7 @@ class Supervisor:
         loader = self._loaders.pop(generation)
         self._selector.unregister(loader.channel)
         loader.close()
-        _log.warning("the loader ended with %s", _ending(loader.wait()))
+        _log.warning("the loader ended with %s", ending_of(loader.wait()))
         for slot in [slot for slot in self._forking if slot in self._fleet.slots_of(generation)]:
             self._remains += self._forking.pop(slot)[1]
         self._happen(lifecycle.LoaderLost(generation))
@@ -379,13 +319,17 @@ class Supervisor:
         client = connect(url, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0))
         attempts = 0
         while self._exit_code is None:
+            error: DeploymentError
             try:
-                client.ping()
+                check_version(safe_url(url), client.info("server")["redis_version"])
                 return client
+            except RedisTooOldError as exc:
+                error = exc
             except RedisError as exc:
                 attempts += 1
                 error = RedisUnavailableError(safe_url(url), str(exc))
-            if self._options.burst and attempts >= BURST_ATTEMPTS:
+            is_hopeless = isinstance(error, RedisTooOldError)
+            if is_hopeless or (self._options.burst and attempts >= BURST_ATTEMPTS):
                 print(error, file=sys.stderr)  # noqa: T201 - the answer to the command line
                 self._exit_code = EXIT_NO_REDIS
                 return None
@@ -412,20 +356,3 @@ class Supervisor:
         if upkeep is None:
             raise RuntimeError("there are children before Redis was reached")
         return upkeep
-
-
-def _ending(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether this process runs, which is nobody's child here, or has become ours."""
-    try:
-        ended, _ = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-    return ended == 0

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from redis import Redis
 from redis.exceptions import RedisError
 
+from ctxjobs.errors import RedisTooOldError
 from ctxjobs.keys import WORKERS_KEY
 from ctxjobs_worker.beats import INTERVAL_S, beat
 from ctxjobs_worker.cycle import LEASE_S, Identity, Now, Script
@@ -35,6 +36,23 @@ TIMEOUT_S: Final = 2.0
 #: For how long Redis must have answered without a break before others count as gone, in seconds: after an
 #: outage nobody has given signs of life.
 STEADY_S: Final = 60.0
+
+#: The oldest Redis that has what workers ask for: BLMOVE, and LPOP with a count.
+OLDEST_REDIS: Final = (6, 2)
+
+
+def check_version(url: str, found: str) -> None:
+    """Make sure that workers can work with a Redis.
+
+    Args:
+        url: Its URL, without the password.
+        found: Its version, as it says it; Valkey says that of the Redis with which it is compatible.
+
+    Raises:
+        RedisTooOldError: It lacks commands.
+    """
+    if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_REDIS:
+        raise RedisTooOldError(url, found, ".".join(map(str, OLDEST_REDIS)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from support.faults.stock import Stock
 #: What the registry of failed jobs says of a job whose process ended, or gave no sign of life any more.
 BY_FAULT: Final = re.compile("Work-horse terminated unexpectedly|AbandonedJobError")
 #: And of one that failed as planned.
-PLANNED: Final = re.compile("PlannedError: as planned|MemoryError")
+PLANNED: Final = re.compile("PlannedError: as planned|MemoryError|JobTimeoutException")
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def _judge(order: Order, history: History, stock: Stock, orders: Mapping[int, Or
         return "wrong", f"it ran {len(runs)} times, and was in flight at {strikes} faults"
     if status == "failed" and BY_FAULT.search(stock.reasons.get(number, "")):
         return ("failed", "") if strikes else ("wrong", "it failed over a fault that did not hit it")
-    if not any(run.end is not None for run in runs) and order.kind != "exhaust":
+    if not any(run.end is not None for run in runs) and order.kind not in ("exhaust", "overrun"):
         return "lost", f"lost: it is {status}, and was never done"
     if order.succeeds != (status == "finished"):
         return "wrong", f"it is {status}"

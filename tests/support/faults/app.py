@@ -17,7 +17,7 @@ from typing import Any
 from support.faults.failpoints import IN_A_JOB, reach, strike
 from support.faults.ledger import Ledger
 
-from ctxjobs import App, CtxJobs, current_job
+from ctxjobs import App, CtxJobs, current_job, g, register_propagator
 
 APP_ID_VARIABLE = "FAULTS_APP_ID"
 OPTIONS = ("--app", "support.faults.app:create_app()")
@@ -34,6 +34,7 @@ def create_app(*, app_id: str = "", redis_url: str | None = None) -> App:
     app = App(__name__)
     app_id = app_id or os.environ[APP_ID_VARIABLE]
     app.config.update(SECRET_KEY="k1", CTXJOBS_APP_ID=app_id, CTXJOBS_REDIS_URL=redis_url)
+    app.teardown_appcontext(lambda exc: _overrun("teardown"))
     jobs.init_app(app)
     return app
 
@@ -119,6 +120,63 @@ def exhaust(number: int, mib: int) -> int:
         return len(bytearray(mib << 20)) and _end(number)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+# --- jobs that take longer than they may ----------------------------------------------------
+
+#: Where a job overruns its time limit.
+PARTS = ("restore", "the job", "the coroutine", "the success callback", "the failure callback", "teardown")
+
+
+@jobs.job
+def overrun(number: int, part: str) -> None:
+    """Take too long in this part of the job, which ``g`` names, too."""
+    _start(number)
+    _overrun("the job")
+    _end(number)
+    if part == "the failure callback":
+        raise PlannedError("as planned")
+
+
+@jobs.job
+async def overrun_async(number: int, part: str) -> None:
+    """Take too long as a coroutine."""
+    _start(number)
+    await asyncio.sleep(60)
+    _end(number)
+
+
+def overrun_success_callback(job: Any, connection: Any, result: Any) -> None:
+    _overrun("the success callback")
+
+
+def overrun_failure_callback(job: Any, connection: Any, *exc_info: Any) -> None:
+    _overrun("the failure callback")
+
+
+def _overrun(part: str) -> None:
+    if g.get("overruns") == part and current_job:
+        time.sleep(60)
+
+
+class _OverrunPropagator:
+    """Takes too long to restore what it carries."""
+
+    name = "faults-overrun"
+    essential = True
+
+    def wanted(self, host: Any) -> bool:
+        return bool(host.app.import_name == __name__)
+
+    def capture(self, active: Any) -> str | None:
+        part: str | None = g.get("overruns")
+        return part if part == "restore" else None
+
+    def restore(self, value: str, active: Any) -> None:
+        time.sleep(60)
+
+
+register_propagator(_OverrunPropagator())
 
 
 # --- jobs that end their process ------------------------------------------------------------

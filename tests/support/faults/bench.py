@@ -90,8 +90,8 @@ class Bench:
     def place(self, orders: Sequence[Order]) -> None:
         """Enqueue these."""
         self.orders += orders
-        with self._app.app_context():
-            for order in orders:
+        for order in orders:
+            with self._app.app_context():
                 order.place()
 
     def settle(self, *, timeout_s: float = 20.0) -> Account:

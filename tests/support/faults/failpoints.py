@@ -65,8 +65,8 @@ SUPERVISOR: dict[str, tuple[str, str, When]] = {
     "leases-revoked": ("slots", "Slot.revoke", "after"),
     "leases-given-back": ("oversight", "Oversight._settle", "after"),
     "child-lost": ("supervisor", "Supervisor._lose_child", "before"),
-    "before-release": ("supervisor", "Supervisor._released", "before"),
-    "after-release": ("supervisor", "Supervisor._released", "after"),
+    "before-release": ("endings", "Ending.release", "before"),
+    "after-release": ("endings", "Ending.release", "after"),
 }
 #: Where a job of the app looks, between its start and its end.
 IN_A_JOB = "in-the-job"
