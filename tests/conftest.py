@@ -7,9 +7,11 @@ and never flushed.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -18,6 +20,8 @@ from support.postgres import find_programs, running_postgres
 from ctxjobs.embedded import EmbeddedRedis
 
 _TESTS = Path(__file__).parent
+#: Tests that read one account of the matrix (``tests/hosts/conftest.py``) have its name first.
+_ACCOUNT = re.compile(r"tests/hosts/.*\[((?:native|flask)-(?:rq-simple|rq|ctxjobs))\b")
 #: With several processes (``-n``), what takes long begins first.
 _LONGEST_FIRST = ("faults", "interop", "hosts", "process", "databases", "browser")
 
@@ -32,16 +36,23 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together in one process what shares fixtures that take long: a module, or an account."""
-    if not hasattr(config, "workerinput"):
-        return  # there is but one process
-    items.sort(key=_rank)
-    for item in items:
-        account = getattr(item, "callspec", None) and item.callspec.params.get("account")  # type: ignore[attr-defined]
-        group = "-".join(account) if account else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            account = _ACCOUNT.match(nodeid)
+            return account[1] if account else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
 
 
 def _rank(item: pytest.Item) -> int:

@@ -16,6 +16,8 @@ from support.waiting import wait_until
 TESTS = Path(__file__).parents[1]
 #: For processes of their own: the modules of the tests, then whatever this process was given.
 PYTHONPATH = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+#: In the environment of processes that are many, or that are timed: coverage would take longer than they do.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": "", "COVERAGE_PROCESS_START": ""}
 DEPOT = ("--app", "support.depot:create_app()")
 
 

@@ -15,7 +15,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import hostile, wire_app
-from support.worker_process import PYTHONPATH
+from support.worker_process import PYTHONPATH, UNMEASURED
 
 from ctxjobs import ContextJob
 from ctxjobs.errors import JobRefusedError
@@ -109,7 +109,7 @@ def test_any_hash_at_all_is_refused(fields: dict[bytes, bytes]) -> None:
 def endings() -> dict[str, dict[str, Any]]:
     """What became of each hostile input, and what it took."""
     command = [sys.executable, "-m", "support.hostile"]
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, **UNMEASURED}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     return {ending["name"]: ending for ending in map(json.loads, run.stdout.splitlines())}

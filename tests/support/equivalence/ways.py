@@ -22,12 +22,12 @@ from redis import Redis
 from support import depot
 from support.equivalence.kinds import CODES, KILLING, KINDS, WITH_JSON, Enqueuer
 from support.equivalence.states import LOOKS, State, read
-from support.worker_process import DEPOT, PYTHONPATH
+from support.worker_process import DEPOT, PYTHONPATH, UNMEASURED
 
 from ctxjobs.embedded import EmbeddedRedis
 
 #: The longest that one worker may take for all kinds, in seconds.
-TIMEOUT_S: Final = 90.0
+TIMEOUT_S: Final = 180.0
 
 _RQ: Final = ("-m", "rq.cli", "worker", "--burst", "--config=support.equivalence.preloaded", "--url={url}")
 _OURS: Final = ("-m", "ctxjobs", "worker", *DEPOT, "--allow-plain=*", "--burst", "--kill-grace-s=1")
@@ -103,7 +103,7 @@ class _Prepared:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **settings},
+            env={**os.environ, **settings, **UNMEASURED},
             timeout=TIMEOUT_S,
             check=False,
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from support.faults import app, failpoints, haste, ledger, stock
 from support.faults.ledger import Ledger
 from support.waiting import POLL_S, is_running, wait_until
-from support.worker_process import PYTHONPATH, WorkerProcess, run_worker
+from support.worker_process import PYTHONPATH, UNMEASURED, WorkerProcess, run_worker
 
 _SITE = Path(__file__).parent / "site"
 
@@ -82,6 +82,7 @@ class Crew:
             failpoints.URL_VARIABLE: url,
             haste.VARIABLE: json.dumps(None if in_earnest else dict(times or {})),
             "PYTHONPATH": os.pathsep.join([str(_SITE), PYTHONPATH]),
+            **UNMEASURED,
             **(environment or {}),
         }
 
