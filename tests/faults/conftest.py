@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.faults.bench import Bench
+from support.faults.bench import Bench, running_bench
 from support.faults.servers import Server
 
 
@@ -28,10 +28,5 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A bench of this module, with a Redis of its own, and two children that are kept running."""
-    folder = tmp_path_factory.mktemp("bench")
-    with (
-        Server(folder / "redis") as server,
-        Bench(folder, server.url) as bench,
-        bench.crew.kept_worker("-c", "2"),
-    ):
+    with running_bench(tmp_path_factory.mktemp("bench"), "-c", "2") as bench:
         yield bench

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 from support.faults import failpoints
 from support.faults.app import ENDINGS
-from support.faults.bench import Bench, assert_clean
+from support.faults.bench import Bench, assert_clean, running_bench
 from support.faults.orders import Kind, Order
-from support.faults.servers import Server
 from support.faults.stock import number_of, take_stock
 
 #: Number of the job over which every process dies that reads it.
@@ -28,12 +27,8 @@ REASONS = {
 def breaking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A bench with two children; jobs run in them, or each in a process of its own."""
     folder = tmp_path_factory.mktemp("breaking")
-    options = [request.param] if request.param else []
-    with (
-        Server(folder / "redis") as server,
-        Bench(folder, server.url) as bench,
-        bench.crew.kept_worker("-c", "2", "--kill-grace-s", "0.5", *options),
-    ):
+    isolate = [request.param] if request.param else []
+    with running_bench(folder, "-c", "2", "--kill-grace-s", "0.5", *isolate) as bench:
         yield bench
 
 
@@ -65,14 +60,17 @@ def test_a_poison_job_is_failed_after_its_retries(breaking: Bench) -> None:
 
 
 def test_a_job_that_nobody_can_read_is_failed(breaking: Bench) -> None:
-    """It kills whoever reads it: a child, the next, one that is to fail it, and another one; that is all."""
+    """It kills whoever reads it: a child, perhaps the next, one that is to fail it, and another one.
+
+    Only one child, if the job was not known to be short, and so counts as started. That is all.
+    """
     breaking.order(count=5)
     breaking.place([Order(POISON)])
     breaking.order(count=5)
     account = breaking.settle()
     assert_clean(account)
     assert account.classes[POISON] == "failed"
-    assert sum(fault.label == "poison" for fault in account.history.faults) == 4
+    assert sum(fault.label == "poison" for fault in account.history.faults) in (3, 4)
 
 
 def test_a_job_that_wants_too_much_memory_fails(breaking: Bench) -> None:

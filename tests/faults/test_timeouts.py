@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.faults.app import PARTS
-from support.faults.bench import Bench, assert_clean
-from support.faults.servers import Server
+from support.faults.bench import Bench, assert_clean, running_bench
 from support.faults.stock import take_stock
 
 
@@ -15,12 +14,8 @@ from support.faults.stock import take_stock
 def patient(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A bench whose worker kills nothing; jobs run in its children, or each in a process of its own."""
     folder = tmp_path_factory.mktemp("timeouts")
-    options = [request.param] if request.param else []
-    with (
-        Server(folder / "redis") as server,
-        Bench(folder, server.url) as bench,
-        bench.crew.kept_worker("-c", "2", "--kill-grace-s", "600", *options),
-    ):
+    isolate = [request.param] if request.param else []
+    with running_bench(folder, "-c", "2", "--kill-grace-s", "600", *isolate) as bench:
         yield bench
 
 

@@ -16,6 +16,7 @@ from support.faults import app
 from support.faults.accounts import Account, account_for, waits_in_vain
 from support.faults.crew import Crew
 from support.faults.orders import Kind, Order
+from support.faults.servers import Server
 from support.faults.stock import patient_client, statuses, take_stock
 from support.waiting import wait_until
 
@@ -128,3 +129,14 @@ class _Settled:
 def assert_clean(account: Account) -> None:
     """Nothing is lost, nothing ran twice without a fault, nothing is left over."""
     assert account.is_clean, account.report()
+
+
+@contextmanager
+def running_bench(folder: Path, *options: str) -> Iterator[Bench]:
+    """A bench with a Redis of its own, and a worker with these options that is kept running."""
+    with (
+        Server(folder / "redis") as server,
+        Bench(folder, server.url) as bench,
+        bench.crew.kept_worker(*options),
+    ):
+        yield bench
