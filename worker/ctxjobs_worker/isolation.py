@@ -124,7 +124,8 @@ class IsolatedPerformer:
     def _look_after_there(self, remains: Remains) -> Told:
         settler = Settler(self.worker, _pause, partial(_is_started, remains, self.worker.connection))
         look_after(remains, self.worker, settler)
-        return Told("killed", None, "", now(), now(), [])
+        nothing_left: list[str] = []
+        return Told("killed", None, "", now(), now(), nothing_left)
 
 
 def _again(remains: Remains) -> Remains:
