@@ -65,7 +65,7 @@ class Told(msgspec.Struct, frozen=True):
     began: str
     started_at: datetime
     ended_at: datetime
-    leaks: list[str]
+    leaks: list[str] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,7 @@ class IsolatedPerformer:
     def _look_after_there(self, remains: Remains) -> Told:
         settler = Settler(self.worker, _pause, partial(_is_started, remains, self.worker.connection))
         look_after(remains, self.worker, settler)
-        nothing_left: list[str] = []
-        return Told("killed", None, "", now(), now(), nothing_left)
+        return Told("killed", None, "", now(), now())
 
 
 def _again(remains: Remains) -> Remains:
