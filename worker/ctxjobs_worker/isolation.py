@@ -111,7 +111,7 @@ class IsolatedPerformer:
             Settler(self.worker, _pause).settle(outcome, self.worker.queue_for(taken, job))
         if job.started_at is None or job.ended_at is None:
             raise RuntimeError(f"job {job.id} has an outcome and did not run")
-        leaks = list(getattr(job, "leaks", ()))
+        leaks: list[str] = [*getattr(job, "leaks", ())]
         return Told(outcome.how, outcome.ending, outcome.began, job.started_at, job.ended_at, leaks)
 
     def _look_after(self, taken: Taken, reason: str) -> None:
