@@ -87,12 +87,22 @@ class Depth:
     def __init__(self, connection: redis.Redis, stamps: Path, child: psutil.Process) -> None:
         self._connection, self._stamps, self._child = connection, stamps, child
         self._app = create_app()
+        self._idle = (0.0, 0.0)  # CPU of worker and Redis in a round without jobs
+
+    def note_idle(self) -> None:
+        """Measure what a round takes in which there is nothing to do."""
+        rounds = [self._round(0) for _ in range(10)]
+        self._idle = statistics.mean(each[1] for each in rounds), statistics.mean(each[2] for each in rounds)
 
     def cost_at(self, depth: int) -> Cost:
         """Fill the queue, and let the worker run the first of them; again, if there are few."""
         rounds = [self._round(depth) for _ in range(max(1, LEAST // depth))]
         wall, worker, of_redis, ran = (sum(column) for column in zip(*rounds, strict=True))
         gaps = ran - len(rounds)
+        worker, of_redis = (
+            max(0.0, cpu - idle * len(rounds))
+            for cpu, idle in zip((worker, of_redis), self._idle, strict=True)
+        )
         return Cost(depth, wall / gaps * 1e6, worker / ran * 1e6, of_redis / ran * 1e6)
 
     def _round(self, depth: int) -> tuple[float, float, float, int]:
@@ -103,6 +113,8 @@ class Depth:
         worker, of_redis = self._cpu_s()
         self._connection.delete("rq:suspended")
         wanted = min(depth, SAMPLE)
+        if not wanted:
+            time.sleep(0.5)  # as long as a suspended worker takes on average to look again
         while self._ran() < wanted:
             time.sleep(0.02)
         if depth > wanted:
@@ -110,8 +122,9 @@ class Depth:
         ran = self._settled()
         worker_after, redis_after = self._cpu_s()
         times = [each for (each,) in _STAMP.iter_unpack(self._stamps.read_bytes())]
-        wall = times[-1] - times[0]
-        self._connection.flushall()  # the worker registers again
+        wall = times[-1] - times[0] if times else 0.0
+        if depth >= LEAST:
+            self._connection.flushall(asynchronous=True)  # the worker registers again
         return wall, worker_after - worker, redis_after - of_redis, ran
 
     def _settled(self) -> int:
@@ -192,6 +205,7 @@ def main() -> None:
             )
             bench = Depth(connection, folder / "stamps", child)
             bench.cost_at(1000)  # to warm up
+            bench.note_idle()
             taken = [[bench.cost_at(depth) for _ in range(options.rounds)] for depth in depths]
     costs = [_median(each) for each in taken]
     print(f"\n{'queued':>10}{'start to start us':>20}{'CPU worker us':>16}{'CPU Redis us':>15}")
