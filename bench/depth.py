@@ -176,7 +176,7 @@ def draw(costs: Sequence[Cost], path: Path) -> None:
         axes.plot(depths, [getattr(cost, attribute) for cost in costs], marker=marker, label=label)
     axes.set(xscale="log", xlabel="jobs in the queue", ylabel="microseconds for one job", ylim=(0, None))
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(loc="center right")
+    axes.legend(loc="upper right")
     figure.savefig(path, metadata={"Date": None})
 
 
