@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rq.command import (
 from support import depot
 from support.rq_beside import enqueue_batch, let_go, run_one_child, start_holding
 from support.waiting import wait_until
-from support.worker_process import WorkerProcess
+from support.worker_process import WorkerProcess, run_stock_worker
 from support.working import status, why_failed
 
 
@@ -130,3 +131,17 @@ def test_shutdown(worker: WorkerProcess, redis_connection: Redis) -> None:
     let_go(redis_connection, "long")
     assert worker.exit_code() == 0
     assert (status(redis_connection, waits.id), Worker.count(redis_connection)) == ("queued", 0)
+
+
+def test_shutdown_where_ctrl_c_is_ignored(redis_url: str, redis_connection: Redis, tmp_path: Path) -> None:
+    """Our worker class by itself ends, too, where a shell has SIGINT ignored, by which RQ shuts it down."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the processes that are started will have it
+    try:
+        ours = ("--worker-class", "ctxjobs_worker.worker.Worker", "default")
+        with run_stock_worker(tmp_path / "log", *ours, redis_url=redis_url) as worker:
+            worker.wait_for_log("*** Listening on default")
+            wait_until(lambda: redis_connection.pubsub_channels("rq:pubsub:*"), what="it hears commands")
+            send_shutdown_command(redis_connection, child_of(redis_connection))
+            assert worker.exit_code() == 0
+    finally:
+        signal.signal(signal.SIGINT, before)

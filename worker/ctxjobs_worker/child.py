@@ -55,6 +55,8 @@ class Child(Worker):
     """
 
     _takes_leases: ClassVar[bool] = True
+    #: A terminal's Ctrl-C reaches the whole group, and the supervisor answers it.
+    _stop_signals: ClassVar[Sequence[signal.Signals]] = (signal.SIGTERM,)
 
     def __init__(
         self,

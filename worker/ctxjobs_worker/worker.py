@@ -74,6 +74,8 @@ class Worker(TellsOutcomes):
 
     #: Whether somebody takes leases back from this worker when a job turns out long; else it takes none.
     _takes_leases: ClassVar[bool] = False
+    #: What asks it to stop. RQ's shutdown command is a SIGINT, so it is heard even where a shell ignores it.
+    _stop_signals: ClassVar[Sequence[signal.Signals]] = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(
         self,
@@ -344,11 +346,8 @@ class Worker(TellsOutcomes):
     # --- signals and commands -------------------------------------------------------------
 
     def _install_signal_handlers(self) -> None:
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            # What is ignored stays so: a terminal's Ctrl-C reaches the whole group, and the supervisor
-            # answers it.
-            if signum == signal.SIGTERM or signal.getsignal(signum) is not signal.SIG_IGN:
-                signal.signal(signum, self.request_stop)
+        for signum in self._stop_signals:
+            signal.signal(signum, self.request_stop)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Record the wish to stop; the loop acts on it between two jobs. A second one stops at once.

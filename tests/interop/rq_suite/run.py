@@ -186,6 +186,7 @@ def main() -> int:
     parser.add_argument("--stock", action="store_true", help="with RQ's own workers, for comparison")
     parser.add_argument("--processes", type=int, default=PROCESSES, help="0 runs them in one")
     options, arguments = parser.parse_known_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs beside
     began, rq_version, exceptions = time.monotonic(), version("rq"), named_exceptions().sections()
     with tempfile.TemporaryDirectory(prefix="rq-suite-") as scratch:
         suite = Suite(Path(scratch, "rq"), Path(scratch), options.slow, options.stock)
