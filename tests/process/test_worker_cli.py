@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -283,15 +284,17 @@ def test_the_strategy_says_from_which_queue(
 
 
 def test_any_queue(start: Start, connection: redis.Redis) -> None:
-    """At random, jobs of both queues come among each other; in each, in order."""
-    for number in range(40):
-        depot.note.options(queue="ab"[number % 2]).enqueue(str(number))
-    with start("--dequeue-strategy", "random", "--burst", "a", "b") as worker:
+    """At random, jobs of all queues come among each other; in each, in order."""
+    queues = "abcdefghij"
+    for number in range(80):
+        depot.note.options(queue=queues[number % 10]).enqueue(str(number))
+    with start("--dequeue-strategy", "random", "--burst", *queues) as worker:
         assert worker.exit_code() == 0
     numbers = [int(number) for number in depot.ran(connection)]
-    of_a, of_b = ([one for one in numbers if one % 2 == odd] for odd in (0, 1))
-    assert (of_a, of_b) == (list(range(0, 40, 2)), list(range(1, 40, 2)))
-    assert numbers not in ([*of_a, *of_b], [*of_b, *of_a])
+    of_each = [[one for one in numbers if one % 10 == queue] for queue in range(10)]
+    assert of_each == [list(range(queue, 80, 10)) for queue in range(10)]
+    changes = sum(before % 10 != after % 10 for before, after in pairwise(numbers))
+    assert changes > 9  # more often than one queue after the other
 
 
 def test_help_lists_the_exit_codes() -> None:
